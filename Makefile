@@ -1,0 +1,35 @@
+# `make book` builds the pages, `make test` checks everything. Another Python: make book PYTHON=python3.12
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+START  := $(shell date +%s)
+
+# A new lock or pyproject has a new name here, so the environment is brought up to date once.
+READY  := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+.PHONY: book test strip clean
+
+book: $(READY)
+	@$(RUN) -m bookbuild.build --started $(START)
+
+# Every chapter runs once, through nbmake; the pages are then made from those runs.
+test: $(READY)
+	@$(RUN) -m ruff check lib tests
+	@$(RUN) -m pytest tests
+	@$(RUN) -m bookbuild.build --all --started $(START)
+	@$(RUN) -m pytest tests/pages
+
+# Removes outputs from the chapters' sources, as they are kept in git.
+strip: $(READY)
+	@$(RUN) -m bookbuild.build --strip
+
+clean:
+	rm -rf _build
+
+$(READY):
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, and this is %d.%d. Try: make book PYTHON=python3.11" % v)'
+	@echo "Preparing $(VENV) (once, some minutes)"
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --without-pip $(VENV)
+	@$(PYTHON) -m pip --python $(RUN) install --quiet -r requirements.lock
+	@$(PYTHON) -m pip --python $(RUN) install --quiet --no-deps -e .
+	@rm -f $(VENV)/.ready-* && touch $@

@@ -1,0 +1,93 @@
+"""How a figure reaches the reader: one look, and never without words for who cannot see it."""
+
+import base64
+import html
+import io
+import re
+
+# Okabe and Ito's colours, safe for colour-blind readers; without yellow, which fades on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SHORTEST_ALT = 20
+
+
+def use_style() -> None:
+    """Matplotlib defaults: letters that can still be read when a page is 360 pixels wide."""
+    import matplotlib as mpl
+
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (5.6, 3.6),
+            "figure.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "savefig.dpi": 160,
+            "font.size": 14,
+            "axes.titlesize": 15,
+            "xtick.labelsize": 13,
+            "ytick.labelsize": 13,
+            "legend.fontsize": 13,
+            "legend.frameon": False,
+            "axes.prop_cycle": mpl.cycler(color=COLOURS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "lines.linewidth": 2.0,
+            "image.cmap": "cividis",
+            "image.interpolation": "nearest",
+        }
+    )
+
+
+def show(fig, alt: str, caption: str | None = None, name: str | None = None) -> None:
+    """Display a figure with its alt text, in Jupyter, on Colab and in the book; then close it.
+
+    `alt` says what a reader would see, in a sentence or two. `name` is the figure's anchor.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    shown = Shown(fig, alt, caption, name)
+    plt.close(fig)
+    display(shown)
+
+
+def say(markdown: str) -> None:
+    """Display a sentence built from results, so that no number in the text is typed by hand."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(markdown))
+
+
+class Shown:
+    """A figure as HTML with its words inside, since the book drops the alt text of plain images."""
+
+    def __init__(self, fig, alt: str, caption: str | None = None, name: str | None = None):
+        alt = " ".join(alt.split())
+        if len(alt) < SHORTEST_ALT:
+            raise ValueError(
+                f"alt text {alt!r} is too short: say in a sentence what the figure shows "
+                f"(at least {SHORTEST_ALT} characters)"
+            )
+        if name is not None and not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise ValueError(f"figure name {name!r}: use lower-case letters, digits and hyphens")
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png")
+        self.alt, self.caption, self.name = alt, caption, name
+        self.png = base64.b64encode(buffer.getvalue()).decode()
+        self.width = round(fig.get_figwidth() * 96)
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_html_(self) -> str:
+        anchor = f' id="{self.name}"' if self.name else ""
+        # Inherited colour and weight: the book's theme would print captions thin and grey.
+        plain = "color:inherit;font:inherit;text-align:left"
+        caption = html.escape(self.caption or "")
+        words = f'<figcaption style="{plain}">{caption}</figcaption>' if caption else ""
+        # The white card keeps black ink readable on dark pages; `dark-light` stops the book's
+        # theme from dimming it.
+        style = "max-width:100%;height:auto;background:#fff;border-radius:6px"
+        return (
+            f'<figure{anchor} style="margin:1em 0"><img class="dark-light" width="{self.width}" '
+            f'style="{style}" alt="{html.escape(self.alt)}" '
+            f'src="data:image/png;base64,{self.png}">{words}</figure>'
+        )

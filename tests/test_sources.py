@@ -1,0 +1,61 @@
+"""The chapters as they are kept in git, before anything is built."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+LONGEST_CELL = 20
+
+
+def code_cells(path: Path) -> list:
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def pages_in_toc() -> set[str]:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return {toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])}
+
+
+def test_every_chapter_is_in_the_table_of_contents_and_every_entry_exists():
+    files = [*CHAPTERS, *(ROOT / "chapters").glob("*.md")]
+    assert {f"chapters/{path.stem}" for path in files} == pages_in_toc()
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_no_outputs_and_no_traces_of_a_run(path):
+    notebook = nbformat.read(path, 4)
+    for number, cell in enumerate(code_cells(path)):
+        assert not cell.outputs and cell.execution_count is None, (
+            f"code cell {number} of {path.name} holds a run: `make strip` removes it"
+        )
+    assert "widgets" not in notebook.metadata
+    assert notebook.metadata.kernelspec.name == "python3", "Colab and `make` have only this kernel"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_code_cells_are_short(path):
+    for cell in code_cells(path):
+        lines = cell.source.count("\n") + 1
+        assert lines <= LONGEST_CELL, f"{lines} lines in {path.name}:\n{cell.source}"
+
+
+def test_one_address_of_the_repository():
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    owner_and_name = repository.removeprefix("https://github.com/")
+    texts = {
+        path.name: path.read_text()
+        for path in [*CHAPTERS, ROOT / "README.md", ROOT / "CITATION.cff", ROOT / "pyproject.toml"]
+    }
+    # An address of this book is one that installs it, opens it on Colab or names its code.
+    pattern = (
+        r"(?:git\+https://github\.com/|colab\.research\.google\.com/github/"
+        r"|Repository = \"https://github\.com/|repository-code: https://github\.com/)([\w.-]+/[\w-]+)"
+    )
+    found = {name: set(re.findall(pattern, text)) for name, text in texts.items()}
+    assert found["CITATION.cff"] == found["pyproject.toml"] == {owner_and_name}
+    assert set().union(*found.values()) == {owner_and_name}
