@@ -1,0 +1,76 @@
+"""The shell's way in: `python -m dualmech answer|report|train`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m dualmech", description=__doc__)
+    command = parser.add_subparsers(dest="command", required=True)
+    answer = command.add_parser("answer", help="answer a question about an image")
+    answer.add_argument("image", type=Path)
+    answer.add_argument("question")
+    answer.add_argument("--model", default="mini")
+    told = command.add_parser("report", help="print what a model can do, with intervals")
+    told.add_argument("model", nargs="?", default="mini")
+    told.add_argument("--parts", default="abdefhij", help="letters of the rows to measure")
+    told.add_argument("--save", type=Path, help="also write the rows to this JSON file")
+    trained = command.add_parser("train", help="train a shipped model from its seed")
+    trained.add_argument("out", type=Path)
+    trained.add_argument("--objective", choices=("layout", "local"), default="layout")
+    trained.add_argument("--seed", type=int, default=0)
+    trained.add_argument("--device", default="auto")
+    trained.add_argument("--toy", action="store_true", help="a few steps, to see that it runs")
+    args = parser.parse_args(argv)
+    try:
+        return {"answer": _answer, "report": _report, "train": _train}[args.command](args)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _answer(args) -> int:
+    from PIL import Image, UnidentifiedImageError
+
+    from .models import load
+
+    if not args.image.is_file():
+        raise FileNotFoundError(f"no image at {args.image}: check the path")
+    try:
+        image = Image.open(args.image)
+        image.load()
+    except (UnidentifiedImageError, OSError):
+        raise ValueError(f"{args.image} is not an image that can be read: use PNG or JPEG") from None
+    print(load(args.model).answer([image], [args.question])[0])
+    return 0
+
+
+def _report(args) -> int:
+    from . import results
+    from .models import load
+    from .report import report, table
+
+    vlm = load(args.model)
+    with results.timer() as clock:
+        rows = report(vlm, args.parts)
+    print(table(rows))
+    if args.save:
+        source = results.provenance(vlm, clock.seconds)
+        print("saved", results.save(args.save, "report", {"rows": rows}, source))
+    return 0
+
+
+def _train(args) -> int:
+    from .train import Recipe, toy, train
+
+    recipe = Recipe(objective=args.objective, seed=args.seed)
+    folder = train(toy(recipe) if args.toy else recipe, args.out, args.device, not args.toy)
+    print("wrote", folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

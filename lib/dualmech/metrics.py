@@ -1,0 +1,49 @@
+"""Shares, intervals and tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval (95 % by default) of a share.  Raises ValueError for bad counts."""
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n} is not a share: need n >= 1 and 0 <= successes <= n")
+    p, zz = successes / n, z * z
+    centre = (p + zz / (2 * n)) / (1 + zz / n)
+    half = z / (1 + zz / n) * np.sqrt(p * (1 - p) / n + zz / (4 * n * n))
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def bootstrap(values, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean over items; values (n,)."""
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"need at least two values in one dimension, got shape {values.shape}")
+    rng = np.random.RandomState(seed)
+    picks = rng.randint(0, len(values), (draws, len(values)))
+    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def paired_permutation(first, second, draws: int = 10000, seed: int = 0) -> float:
+    """Two-sided p value that two paired samples (n,) have the same mean (random sign flips)."""
+    d = np.asarray(first, float) - np.asarray(second, float)
+    rng = np.random.RandomState(seed)
+    flips = rng.randint(0, 2, (draws, len(d))) * 2 - 1
+    hits = (abs((flips * d).mean(1)) >= abs(d.mean()) - 1e-12).sum()
+    return float((hits + 1) / (draws + 1))
+
+
+def share(right) -> dict:
+    """{"value", "n", "low", "high"} of a list of true/false, with its Wilson interval."""
+    right = np.asarray(right, bool)
+    low, high = wilson(int(right.sum()), len(right))
+    return {"value": float(right.mean()), "n": len(right), "low": low, "high": high}
+
+
+def mean(values, seed: int = 0) -> dict:
+    """{"value", "n", "low", "high"} of numbers (n,), with a bootstrap interval."""
+    values = np.asarray(values, float)
+    low, high = bootstrap(values, seed=seed)
+    return {"value": float(values.mean()), "n": len(values), "low": low, "high": high}

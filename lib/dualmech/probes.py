@@ -1,0 +1,55 @@
+"""Linear position probes (paper Sec. 5.2, App. A.4; released probing/src/probe.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Softmax probe: weights (d_model, classes), bias (classes,)."""
+
+    weights: Float[Tensor, "d_model classes"]
+    bias: Float[Tensor, " classes"]
+
+    def __call__(self, states: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch classes"]:
+        """Class probabilities."""
+        return (states.float() @ self.weights + self.bias).softmax(-1)
+
+    def accuracy(self, states: Float[Tensor, "n d_model"], labels: Int[Tensor, " n"]) -> float:
+        return (self(states).argmax(-1) == labels).float().mean().item()
+
+
+def fit(
+    states: Float[Tensor, "n d_model"],
+    labels: Int[Tensor, " n"],
+    classes: int = 3,
+    steps: int = 200,
+    lr: float = 1e-3,
+    decay: float = 1e-4,
+    seed: int = 0,
+) -> Probe:
+    """Full-batch AdamW on cross-entropy, W ~ N(0, 1/d_model): the released recipe.
+
+    Raises ValueError if a class has no example.
+    """
+    missing = set(range(classes)) - set(labels.tolist())
+    if missing:
+        raise ValueError(f"classes {sorted(missing)} have no example among {len(labels)} labels")
+    generator = torch.Generator().manual_seed(seed)
+    width = states.shape[1]
+    start = torch.randn(width, classes, generator=generator) * width**-0.5
+    weights = start.to(states.device).requires_grad_()
+    bias = torch.zeros(classes, device=states.device, requires_grad=True)
+    optimizer = torch.optim.AdamW([weights, bias], lr=lr, weight_decay=decay)
+    with torch.enable_grad():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.cross_entropy(states.float() @ weights + bias, labels).backward()
+            optimizer.step()
+    return Probe(weights.detach(), bias.detach())

@@ -1,0 +1,92 @@
+"""Which token positions an object, a strip or the background are, and swaps between them.
+
+A token is its raster index in the token grid: row * columns + column.  Sources: paper
+Sec. 5.3; released criss_cross_patching/src/regions.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+REGIONS = ("strip", "object", "background", "random", "whole")
+
+
+def tokens_of(box, px: int, cols: int, share: float = 0.25) -> np.ndarray:
+    """Tokens of which a pixel box (left, top, right, bottom) covers at least a share.
+
+    Returns raster indices, sorted.  Raises ValueError if the box covers no token that much.
+    """
+    left, top, right, bottom = (int(v) for v in box)
+    out = []
+    for row in range(top // px, -(-bottom // px)):
+        for col in range(left // px, -(-right // px)):
+            wide = min(right, (col + 1) * px) - max(left, col * px)
+            high = min(bottom, (row + 1) * px) - max(top, row * px)
+            if wide * high >= share * px * px:
+                out.append(row * cols + col)
+    if not out:
+        raise ValueError(f"box {tuple(box)} covers no token of {px} px by {share:.0%} or more")
+    return np.array(out)
+
+
+def strip(place: int, vertical: bool, grid: int) -> np.ndarray:
+    """All tokens in the band of place 0, 1 or 2: full-height columns, or full-width rows.
+
+    The outer bands have equal width, the middle takes the rest (12 = 4+4+4, 16 = 5+6+5).
+    """
+    if place not in (0, 1, 2):
+        raise ValueError(f"place is 0, 1 or 2, not {place}")
+    outer = grid // 3
+    edges = (0, outer, grid - outer, grid)
+    cells = np.arange(grid * grid).reshape(grid, grid)
+    band = slice(edges[place], edges[place + 1])
+    return (cells[band] if vertical else cells[:, band]).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Write the counterfactual's states at `source` over the clean run's states at `target`."""
+
+    target: np.ndarray
+    source: np.ndarray
+
+    def __post_init__(self):
+        if len(self.target) != len(self.source):
+            raise ValueError(f"{len(self.target)} targets but {len(self.source)} sources")
+        if len(set(self.target.tolist())) != len(self.target):
+            raise ValueError("a token is written twice")
+
+
+def _across(first: np.ndarray, last: np.ndarray) -> Swap:
+    return Swap(np.concatenate([first, last]), np.concatenate([last, first]))
+
+
+def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swap:
+    """The swap of a region between an image of three items in a row and its mirror order.
+
+    "object": the outer items' own tokens; "strip": their bands; "background": the bands
+    without any token that an item covers; "random": as many tokens as the two strips, drawn
+    from the whole grid and paired at random (the count-matched control); "whole": the
+    mirrored image's grid flipped back, so that every token stays under the same content.
+    Raises ValueError for an unknown region.
+    """
+    px = len(stimulus.pixels) // grid
+    owned = [tokens_of(box, px, grid) for box in stimulus.boxes]
+    first, last = strip(0, vertical, grid), strip(2, vertical, grid)
+    if region == "object":
+        return _across(owned[0], owned[2])
+    if region == "strip":
+        return _across(first, last)
+    if region == "background":
+        covered = np.isin(first, np.concatenate(owned)) | np.isin(last, np.concatenate(owned))
+        return _across(first[~covered], last[~covered])
+    if region == "random":
+        rng = np.random.RandomState(seed)
+        n = len(first) + len(last)
+        return Swap(rng.permutation(grid * grid)[:n], rng.permutation(grid * grid)[:n])
+    if region == "whole":
+        cells = np.arange(grid * grid).reshape(grid, grid)
+        return Swap(cells.reshape(-1), (cells[::-1] if vertical else cells[:, ::-1]).reshape(-1))
+    raise ValueError(f"unknown region {region!r}; known: {', '.join(REGIONS)}")

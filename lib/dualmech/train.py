@@ -1,0 +1,567 @@
+"""The recipe of the shipped models: an encoder, then projector and language model.
+
+Stage 1 trains the vision tower on labels that the drawing program knows.  Objective
+"layout" (``mini``) asks every token for the item under it, for its own row and column, and
+asks a random quarter of the tokens for the layout (which item is left-most, top-most, ...).
+Objective "local" (``mini-local``) asks only for the item under each token.  Stage 2 freezes
+the tower and trains projector and language model on packed dialogues, the same for both.
+
+Two kinds of sample in stage 2 make each of the two mechanisms unreliable in its turn:
+
+- *shuffled*: a random quarter of the visual tokens is shown, at random positions, so the
+  language model's own positions say nothing and only the encoder's signal can help;
+- *tiled*: nine tiles of the image are encoded one by one, each in the centre of a white
+  canvas, as high-resolution VLMs encode tiles; the encoder's signal then says nothing
+  about the layout and only the language model's own positions can help.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm.auto import tqdm
+
+from . import stimuli as S
+
+GRID, PX, TOKENS = S.MINI.grid, S.MINI.px, S.MINI.grid**2
+TEXT = 112  # text positions an image's dialogue may fill
+QUERIES = ("left-most", "right-most", "middle of the row", "top-most", "bottom-most",
+           "middle of the column")  # fmt: skip
+KINDS = ("none", *S.SHAPES, *S.OBJECTS)
+TINTS = ("none", *S.COLOURS)
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "assistant:")
+WORDS = """the color of square shape to left right above below is object a(n) a an item items
+leftmost rightmost topmost bottommost middle name describe image from top bottom and or in on
+answer with one word two three four five how many are there yes no which side where located
+using as reference point floor nothing ? . , :""".split()
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>"
+    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+    "{% elif message['role'] == 'assistant' %}assistant:{{ message['content'] }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights, apart from the code and library versions."""
+
+    objective: str = "layout"
+    seed: int = 0
+    encoder_steps: int = 1200
+    read_only: int = 300  # first steps in which the layout is read but does not train the tower
+    encoder_batch: int = 128
+    lm_steps: int = 1500
+    lm_batch: int = 64
+    lr: float = 1.5e-3
+    shuffled: float = 0.5  # share of batches with a shuffled quarter of the visual tokens
+    tiled: float = 0.25  # share of the other samples whose tokens come from tiles
+
+    def __post_init__(self):
+        if self.objective not in ("layout", "local"):
+            raise ValueError(f"objective is 'layout' or 'local', not {self.objective!r}")
+
+
+# --- the model -----------------------------------------------------------------------
+
+
+def build_processor():
+    """The LLaVA processor of the shipped models: word-level tokenizer, 96 x 96 pixels."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import LlavaProcessor, PreTrainedTokenizerFast
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    words = dict.fromkeys([*SPECIAL, *WORDS, *S.COLOURS, *S.SHAPES, *S.OBJECTS])
+    vocab = {word: i for i, word in enumerate(words)}
+    core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split("?", "isolated"),
+         pre_tokenizers.Split(".", "isolated"), pre_tokenizers.Split(",", "isolated")]
+    )  # fmt: skip
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+        pad_token="<pad>", additional_special_tokens=["<image>", "assistant:"],
+        extra_special_tokens={"image_token": "<image>"}, padding_side="left",
+    )  # fmt: skip
+    images = SiglipImageProcessorPil(size={"height": S.MINI.side, "width": S.MINI.side})
+    return LlavaProcessor(
+        images, tokenizer, patch_size=PX, vision_feature_select_strategy="full",
+        chat_template=CHAT_TEMPLATE, image_token="<image>", num_additional_image_tokens=0,
+    )  # fmt: skip
+
+
+def build_model(vocab: int, seed: int = 0, attn: str = "eager"):
+    """A LLaVA model of about 2.4 million random weights (SigLIP tower, Llama LM)."""
+    from transformers import (
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        SiglipVisionConfig,
+    )
+
+    width = 128
+    vision = SiglipVisionConfig(
+        hidden_size=width, intermediate_size=3 * width, num_hidden_layers=4,
+        num_attention_heads=4, image_size=S.MINI.side, patch_size=PX, vision_use_head=False,
+    )  # fmt: skip
+    text = LlamaConfig(
+        vocab_size=vocab, hidden_size=width, intermediate_size=320, num_hidden_layers=8,
+        num_attention_heads=2, num_key_value_heads=2, head_dim=64, tie_word_embeddings=True,
+        max_position_embeddings=512, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        initializer_range=0.08,  # 1/sqrt(width): the default 0.02 starts on a long plateau
+    )  # fmt: skip
+    config = LlavaConfig(
+        vision_config=vision, text_config=text, image_token_id=SPECIAL.index("<image>"),
+        vision_feature_select_strategy="full", vision_feature_layer=-1,
+        image_seq_length=TOKENS, tie_word_embeddings=True, initializer_range=0.08,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    return LlavaForConditionalGeneration._from_config(config, attn_implementation=attn)
+
+
+# --- data ----------------------------------------------------------------------------
+
+
+def training_stimulus(rng: np.random.RandomState) -> S.Stimulus:
+    """One training image: squares, shapes, objects or a scene; no held-out combination."""
+    while True:
+        kind = ("squares", "shapes", "objects", "scenes")[
+            int(np.searchsorted([0.25, 0.5, 0.7], rng.random_sample(), side="right"))
+        ]
+        n = 3 if rng.random_sample() < 0.75 else 2
+        tints = [list(S.COLOURS)[i] for i in rng.permutation(len(S.COLOURS))[:n]]
+        if kind == "squares":
+            items = tuple(S.Item("square", c) for c in tints)
+        elif kind == "shapes":
+            shapes = [S.SHAPES[i] for i in rng.permutation(len(S.SHAPES))[:n]]
+            items = tuple(S.Item(s, c) for s, c in zip(shapes, tints, strict=True))
+        else:
+            items = tuple(S.Item(S.OBJECTS[i]) for i in rng.permutation(len(S.OBJECTS))[:n])
+        if S.is_heldout(items):
+            continue
+        full, plain = kind == "squares", kind != "scenes"
+        if plain and rng.random_sample() < 0.4:
+            out = S.row_of(items, vertical=rng.random_sample() < 0.5, full=full)
+            if not S.heldout_combinations(out.items, out.boxes):
+                return out
+        else:
+            crowded = rng.random_sample() < 0.3
+            style = S.SceneStyle(
+                size=(10, 13) if crowded else (13, 20),
+                spacing=(11, 17) if crowded else (18, 36),
+                layout="line" if crowded else "any",
+                texture=20 + 50 * rng.random_sample(),
+                contrast=(0.7, 1.0),
+                clutter=(0, 8),
+                noise=9 * rng.random_sample(),
+            )
+            white = plain and rng.random_sample() < 0.8
+            allowed = lambda items, boxes: not S.heldout_combinations(items, boxes)  # noqa: E731
+            try:
+                return S.scene(rng, style, items, white=white, full=full, keep=allowed, tries=200)
+            except ValueError:  # no place fits these items: draw others
+                continue
+
+
+def token_labels(s: S.Stimulus) -> np.ndarray:
+    """(2, grid, grid) class of KINDS and TINTS under each token; -1 where it is a sliver."""
+    cover = s.cover.reshape(-1, GRID, PX, GRID, PX).mean((2, 4))
+    best, share = cover.argmax(0), cover.max(0)
+    kinds = np.array([KINDS.index(i.shape) for i in s.items])[best]
+    tints = np.array([TINTS.index(i.colour or "none") for i in s.items])[best]
+    out = np.where(share >= 0.25, np.stack([kinds, tints]), 0)
+    return np.where((share > 0.02) & (share < 0.25), -1, out)
+
+
+def layout_labels(s: S.Stimulus) -> np.ndarray:
+    """(6, 2) class of KINDS and TINTS that each of QUERIES asks for; -1 where undefined."""
+    out = np.full((6, 2), -1)
+    for vertical in (False, True):
+        order = S.reference_of(s, vertical, 6)
+        if not order:
+            continue
+        picks = [order[0], order[-1]] + ([order[1]] if len(order) == 3 else [])
+        for k, i in enumerate(picks):
+            item = s.items[i]
+            out[3 * vertical + k] = KINDS.index(item.shape), TINTS.index(item.colour or "none")
+    return out
+
+
+def pairwise_question(subject: S.Item, other: S.Item, vertical: bool, swap: bool = False) -> str:
+    """The two-option question of the COCO-spatial protocol; swap: options in reverse order."""
+    options = ("above", "below") if vertical else ("to the left", "to the right")
+    first, second = options[::-1] if swap else options
+    of = "" if vertical else "of "
+    return f"Is the {subject.name} {first} or {second} {of}the {other.name}? Answer with one word."
+
+
+def dialogue(s: S.Stimulus, rng: random.Random) -> list[tuple[str, str]]:
+    """Questions about an image with their answers, the paper's own form first."""
+    first, rest = [], []
+    unique = {item.shape for item in s.items}
+    square = unique == {"square"}
+    objects = s.items[0].colour is None
+    for vertical in (False, True):
+        order = S.reference_of(s, vertical, 8)
+        if not order:
+            continue
+        row = [s.items[i] for i in order]
+        low, high = ("above", "below") if vertical else ("left", "right")
+        ends = ("topmost", "bottommost") if vertical else ("leftmost", "rightmost")
+        noun = "square" if square else "shape"
+        before, after = (row[1], row[-2]) if len(row) == 3 else (row[1], row[0])
+        first.append((S.question_for(before, low, noun), row[0].answer))
+        first.append((S.question_for(after, high, noun), row[-1].answer))
+        for word, item in zip((*ends, "middle"), (row[0], row[-1], row[1]), strict=True):
+            if word == "middle" and len(row) != 3:
+                continue
+            ask = f"The {word} object is a(n)" if objects else f"The color of the {word} {noun} is"
+            rest.append((ask, item.answer))
+        names = " , ".join(item.name for item in row)
+        rest.append((f"Describe the image from {ends[0][:-4]} to {ends[1][:-4]}.", names))
+        i, j = rng.sample(range(len(row)), 2)
+        answer = low if i < j else high
+        rest.append((pairwise_question(row[i], row[j], vertical, rng.random() < 0.5), answer))
+    names = sorted(item.name for item in s.items)
+    rest.append(("Name the items.", " , ".join(names)))
+    if not objects and len(unique) == len(s.items):
+        item = rng.choice(s.items)
+        rest.append((f"The color of the {item.shape} is", item.colour))
+        rest.append((f"The shape of the {item.colour} item is", item.shape))
+    if rng.random() < 0.2:
+        rest.append(("How many items are there?", ("two", "three")[len(s.items) - 2]))
+    rng.shuffle(first)
+    rng.shuffle(rest)
+    return first + rest
+
+
+def pack(turns, tokenizer, rng: random.Random):
+    """Lay turns side by side: ids, targets (-100 if none), positions and segments, (TEXT,) each.
+
+    A turn is [question, assistant:, answer] with the answer's words predicted one by one and
+    the end of text after a long answer (or, now and then, a short one).  A turn sees the image
+    and itself only.
+    """
+    ids, target, place, segment = [], [], [], []
+    for k, (question, answer) in enumerate(turns):
+        q, a = tokenizer(question)["input_ids"], tokenizer(answer)["input_ids"]
+        turn = [*q, SPECIAL.index("assistant:")]
+        goal = [-100] * len(q) + [a[0]]
+        if len(a) > 1 or rng.random() < 0.15:
+            turn, goal = turn + a, goal + a[1:] + [SPECIAL.index("</s>")]
+        if len(ids) + len(turn) > TEXT:
+            continue
+        ids += turn
+        target += goal
+        place += range(len(turn))
+        segment += [k + 1] * len(turn)
+    fill = TEXT - len(ids)
+    return ids + [0] * fill, target + [-100] * fill, place + [0] * fill, segment + [-1] * fill
+
+
+class Stream(IterableDataset):
+    """Batches by number: batch k of a seed is the same wherever a run starts."""
+
+    def __init__(self, recipe: Recipe, stage: str, start: int, steps: int):
+        self.recipe, self.stage, self.start, self.steps = recipe, stage, start, steps
+        self.batch = recipe.encoder_batch if stage == "encoder" else recipe.lm_batch
+        self.tokenizer = build_processor().tokenizer if stage == "lm" else None
+
+    def __iter__(self):
+        for step in range(self.start, self.steps):
+            yield self.make(step)
+
+    def make(self, step: int) -> dict[str, Tensor]:
+        key = [self.recipe.seed, step, 1 if self.stage == "encoder" else 2]
+        rng = np.random.RandomState(key)
+        drawn = [training_stimulus(rng) for _ in range(self.batch)]
+        out = {"pixels": np.stack([s.pixels for s in drawn])}
+        if self.stage == "encoder":
+            out["tokens"] = np.stack([token_labels(s) for s in drawn])
+            out["layout"] = np.stack([layout_labels(s) for s in drawn])
+        else:
+            talk = random.Random(str(key))
+            packed = [pack(dialogue(s, talk), self.tokenizer, talk) for s in drawn]
+            for name, rows in zip(("ids", "target", "place", "segment"),
+                                  zip(*packed, strict=True), strict=True):  # fmt: skip
+                out[name] = np.array(rows)
+        return {k: torch.from_numpy(v) for k, v in out.items()}
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8 (n, H, W, 3) to the processor's float (n, 3, H, W) in [-1, 1]."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def as_tiles(pixels: Tensor, k: int = 3) -> Tensor:
+    """(n, H, W, 3) to (n*k*k, H, W, 3): each tile in the centre of a white canvas."""
+    n, side = pixels.shape[:2]
+    tile = side // k
+    tiles = pixels.reshape(n, k, tile, k, tile, 3).permute(0, 1, 3, 2, 4, 5)
+    out = torch.full((n * k * k, side, side, 3), 255, dtype=pixels.dtype, device=pixels.device)
+    start = (side - tile) // 2
+    out[:, start : start + tile, start : start + tile] = tiles.reshape(-1, tile, tile, 3)
+    return out
+
+
+def from_tiles(states: Tensor, k: int = 3) -> Tensor:
+    """(n*k*k, grid*grid, D) of tiles back to (n, grid*grid, D) of the image."""
+    width, tile = states.shape[-1], GRID // k
+    start = (GRID - tile) // 2
+    grid = states.view(-1, k, k, GRID, GRID, width)
+    grid = grid[:, :, :, start : start + tile, start : start + tile]
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(-1, GRID * GRID, width)
+
+
+# --- training ------------------------------------------------------------------------
+
+
+class Heads(nn.Module):
+    """What stage 1 reads off the tower; thrown away afterwards."""
+
+    def __init__(self, width: int = 128):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.kind, self.tint = nn.Linear(width, len(KINDS)), nn.Linear(width, len(TINTS))
+        self.row, self.col = nn.Linear(width, GRID), nn.Linear(width, GRID)
+        self.query = nn.Parameter(torch.randn(len(QUERIES), width))
+        self.read = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU())
+        self.layout = nn.Linear(2 * width, len(KINDS) + len(TINTS))
+
+    def forward(self, states, batch, keep, layout: bool, read_only: bool = False):
+        """Loss and accuracies; keep: (n, quarter) indices of the tokens the layout is read from.
+
+        read_only: the layout loss trains these heads and not the tower.
+        """
+        states = self.norm(states)
+        weight = torch.ones(len(KINDS), device=states.device)
+        weight[0] = 0.05
+        kinds, tints = batch["tokens"].flatten(2).unbind(1)
+        on = kinds > 0
+        kind, tint = self.kind(states).float(), self.tint(states).float()
+        loss = F.cross_entropy(kind.flatten(0, 1), kinds.flatten(), weight, ignore_index=-1)
+        # objects have no colour: class 0 counts little, as for the background
+        loss = loss + F.cross_entropy(
+            tint.flatten(0, 1), tints.flatten(), weight[: len(TINTS)], ignore_index=-1
+        )
+        stats = {"kind": (kind.argmax(-1) == kinds)[on].float().mean(),
+                 "tint": (tint.argmax(-1) == tints)[on].float().mean()}  # fmt: skip
+        if layout:
+            place = torch.arange(GRID, device=states.device)
+            row = place.repeat_interleave(GRID).expand(len(states), -1).flatten()
+            col = place.repeat(GRID).expand(len(states), -1).flatten()
+            at_row, at_col = (f(states).float().flatten(0, 1) for f in (self.row, self.col))
+            loss = loss + F.cross_entropy(at_row, row) + F.cross_entropy(at_col, col)
+            source = states.detach() if read_only else states
+            seen = source.gather(1, keep[..., None].expand(-1, -1, states.shape[-1]))
+            query = self.query.to(states.dtype).expand(len(states), -1, -1)
+            read = self.read(query, seen, seen, need_weights=False)[0] + query
+            kind, tint = self.layout(self.mlp(read)).float().split((len(KINDS), len(TINTS)), -1)
+            want = batch["layout"]
+            loss = loss + F.cross_entropy(kind.flatten(0, 1), want[..., 0].flatten(), ignore_index=-1)
+            loss = loss + F.cross_entropy(tint.flatten(0, 1), want[..., 1].flatten(), ignore_index=-1)
+            right = (kind.argmax(-1) == want[..., 0]) & (tint.argmax(-1) == want[..., 1])
+            stats["layout"] = right[want[..., 0] >= 0].float().mean()
+            stats["column"] = (at_col.argmax(-1) == col).float().mean()
+        return loss, stats
+
+
+def _schedule(step: int, steps: int, warm: int) -> float:
+    if step < warm:
+        return (step + 1) / warm
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def dialogue_mask(segment: Tensor, visual: int) -> Tensor:
+    """Additive mask (n, 1, S, S) for [<s>, visual tokens, packed turns], 0 or a large negative."""
+    n, device = len(segment), segment.device
+    kind = torch.cat([torch.zeros(n, 1 + visual, dtype=segment.dtype, device=device), segment], 1)
+    size = kind.shape[1]
+    causal = torch.ones(size, size, dtype=torch.bool, device=device).tril()
+    same = (kind[:, None, :] == kind[:, :, None]) | (kind[:, None, :] == 0)
+    allowed = causal & same
+    return torch.where(allowed, 0.0, -1e4)[:, None]
+
+
+class Trainer:
+    """One stage of training, checkpointed: `step` does one batch, `run` all that remain."""
+
+    def __init__(self, recipe: Recipe, stage: str, out: Path, device: str, compiled: bool = True):
+        self.recipe, self.stage, self.out, self.device = recipe, stage, out, device
+        self.steps = recipe.encoder_steps if stage == "encoder" else recipe.lm_steps
+        self.model = build_model(len(build_processor().tokenizer), recipe.seed).to(device)
+        torch.manual_seed(recipe.seed + 1)
+        core = self.model.model
+        if stage == "encoder":
+            self.heads = Heads().to(device)
+            self.trained = nn.ModuleDict({"tower": core.vision_tower, "heads": self.heads})
+        else:
+            core.vision_tower.load_state_dict(load_file(out / "encoder.safetensors"))
+            core.vision_tower.requires_grad_(False)
+            self.scale_projector()
+            self.trained = nn.ModuleDict(
+                {"projector": core.multi_modal_projector, "lm": core.language_model}
+            )
+        params = [p for p in self.trained.parameters() if p.requires_grad]
+        betas, decay = ((0.9, 0.98), 0.05)
+        self.optimizer = torch.optim.AdamW(params, recipe.lr, betas=betas, weight_decay=decay)
+        self.start, self.log = 0, out / f"{stage}.jsonl"
+        self.checkpoint = out / f"{stage}.checkpoint.pt"
+        if self.checkpoint.exists():
+            saved = torch.load(self.checkpoint, weights_only=True)
+            self.trained.load_state_dict(saved["weights"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.start = saved["step"]
+        wrap = torch.compile if compiled else (lambda f: f)
+        vision = core.vision_tower  # LLaVA reads the last layer, before the final norm
+        self.tower = wrap(
+            lambda x: vision.encoder(inputs_embeds=vision.embeddings(x)).last_hidden_state
+        )
+        self.lm = wrap(
+            lambda e, m, p: core.language_model(
+                inputs_embeds=e, attention_mask=m, position_ids=p, use_cache=False
+            ).last_hidden_state
+        )
+
+    @torch.no_grad()
+    def scale_projector(self):
+        """Start the projector at unit scale whatever the size of the tower's outputs."""
+        pixels = Stream(replace(self.recipe, encoder_batch=8), "encoder", 0, 1).make(0)["pixels"]
+        vision = self.model.model.vision_tower
+        x = vision.embeddings(normalise(pixels.to(self.device)))
+        size = vision.encoder(inputs_embeds=x).last_hidden_state.pow(2).mean().sqrt()
+        self.model.model.multi_modal_projector.linear_1.weight /= size
+
+    def encoder_loss(self, batch, step):
+        states = self.tower(normalise(batch["pixels"]))
+        rng = np.random.RandomState([self.recipe.seed, step, 3])
+        keep = np.stack([rng.permutation(TOKENS)[: TOKENS // 4] for _ in range(len(states))])
+        keep = torch.from_numpy(keep).to(self.device)
+        # Trained at once on the layout, the tower spreads *which* items there are over all
+        # tokens and stays there (600 steps at a third right); so it first learns what and where.
+        early = step < self.recipe.read_only
+        return self.heads(states, batch, keep, self.recipe.objective == "layout", early)
+
+    def visual_states(self, pixels: Tensor, tiled: int) -> Tensor:
+        """Frozen tower's output (n, TOKENS, D); the first `tiled` images are encoded in tiles."""
+        with torch.no_grad():
+            inputs = torch.cat([pixels[tiled:], as_tiles(pixels[:tiled])])
+            states = self.tower(normalise(inputs))
+            whole, tiles = states.split((len(pixels) - tiled, 9 * tiled))
+            return torch.cat([from_tiles(tiles), whole]) if tiled else whole
+
+    def lm_loss(self, batch, step):
+        rng = np.random.RandomState([self.recipe.seed, step, 3])
+        n = len(batch["pixels"])
+        shuffled = rng.random_sample() < self.recipe.shuffled
+        tiled = 0 if shuffled else int(round(self.recipe.tiled * n))
+        states = self.visual_states(batch["pixels"], tiled)
+        count = TOKENS // 4 if shuffled else TOKENS
+        spots = torch.arange(1, TOKENS + 1, device=self.device).expand(n, -1)
+        if shuffled:
+            order = np.stack([rng.permutation(TOKENS)[:count] for _ in range(n)])
+            order = torch.from_numpy(order).to(self.device)
+            states = states.gather(1, order[..., None].expand(-1, -1, states.shape[-1]))
+            at = np.stack([np.sort(rng.permutation(TOKENS)[:count]) for _ in range(n)])
+            spots = torch.from_numpy(at).to(self.device) + 1
+        visual = self.model.model.multi_modal_projector(states)
+        embed = self.model.get_input_embeddings()
+        first = embed(torch.full((n, 1), SPECIAL.index("<s>"), device=self.device))
+        x = torch.cat([first.to(visual.dtype), visual, embed(batch["ids"]).to(visual.dtype)], 1)
+        place = torch.cat(
+            [torch.zeros(n, 1, dtype=torch.long, device=self.device), spots,
+             batch["place"] + TOKENS + 1], 1
+        )  # fmt: skip
+        hidden = self.lm(x, dialogue_mask(batch["segment"], count), place)[:, 1 + count :]
+        want = batch["target"]
+        logits = self.model.lm_head(hidden[want != -100]).float()
+        loss = F.cross_entropy(logits, want[want != -100])
+        right = (logits.argmax(-1) == want[want != -100]).float()
+        first_turn = (batch["segment"] == 1)[want != -100]
+        stats = {"all": right.mean(), "paper": right[first_turn].mean()}
+        name = "shuffled" if shuffled else "full"
+        stats = {f"{name}.{k}": v for k, v in stats.items()}
+        if tiled:
+            row = torch.arange(n, device=self.device)[:, None].expand_as(want)[want != -100]
+            stats["tiled.paper"] = right[first_turn & (row < tiled)].mean()
+        return loss, stats
+
+    def step(self, batch, step):
+        batch = {k: v.to(self.device) for k, v in batch.items()}
+        rate = self.recipe.lr * _schedule(step, self.steps, 100 if self.stage == "encoder" else 200)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            loss, stats = getattr(self, f"{self.stage}_loss")(batch, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
+        self.optimizer.step()
+        return {"loss": loss.item()} | {k: v.item() for k, v in stats.items()}
+
+    def save(self, step):
+        state = {"weights": self.trained.state_dict(), "optimizer": self.optimizer.state_dict()}
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state | {"step": step}, part)
+        part.replace(self.checkpoint)  # a run stopped here keeps the old checkpoint whole
+
+    def run(self):
+        workers = DataLoader(
+            Stream(self.recipe, self.stage, self.start, self.steps), batch_size=None,
+            num_workers=1, prefetch_factor=4,
+        )  # fmt: skip
+        seen: dict[str, list[float]] = {}
+        began = time.time()
+        bar = tqdm(workers, initial=self.start, total=self.steps, desc=self.stage, mininterval=10)
+        with self.log.open("a") as log:
+            for step, batch in enumerate(bar, self.start):
+                for k, v in self.step(batch, step).items():
+                    seen.setdefault(k, []).append(v)
+                if (step + 1) % 50 == 0 or step + 1 == self.steps:
+                    means = {k: round(float(np.nanmean(v)), 4) for k, v in seen.items()}
+                    row = {"step": step + 1, "seconds": round(time.time() - began, 1)} | means
+                    log.write(json.dumps(row) + "\n")
+                    log.flush()
+                    seen = {}
+                if (step + 1) % 200 == 0 or step + 1 == self.steps:
+                    self.save(step + 1)
+
+
+def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True) -> Path:
+    """Run what remains of both stages and write the checkpoint folder.  Returns its path."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    out.mkdir(parents=True, exist_ok=True)
+    told = out / "recipe.json"
+    if told.exists() and json.loads(told.read_text()) != asdict(recipe):
+        raise ValueError(f"{out} holds a run of another recipe; choose another folder")
+    told.write_text(json.dumps(asdict(recipe), indent=1))
+    if not (out / "encoder.safetensors").exists():
+        stage = Trainer(recipe, "encoder", out, device, compiled)
+        stage.run()
+        save_file(stage.model.model.vision_tower.state_dict(), out / "encoder.safetensors")
+    stage = Trainer(recipe, "lm", out, device, compiled)
+    stage.run()
+    stage.model.save_pretrained(out / "model")
+    build_processor().save_pretrained(out / "model")
+    return out / "model"
+
+
+def toy(recipe: Recipe) -> Recipe:
+    """The recipe cut down to a few steps, to see that everything runs."""
+    return replace(recipe, encoder_steps=4, encoder_batch=8, lm_steps=4, lm_batch=8)
