@@ -1,8 +1,8 @@
 """Helpers for the book on spatial reasoning in vision-language models.
 
-    import dualmech as dm
-    vlm = dm.load("mini")
-    vlm.answer([image], ["The object to the left of the key is a(n) "])
+import dualmech as dm
+vlm = dm.load("mini")
+vlm.answer([image], ["The object to the left of the key is a(n) "])
 """
 
 from importlib import import_module

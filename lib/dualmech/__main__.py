@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     trained.add_argument("--objective", choices=("layout", "local"), default="layout")
     trained.add_argument("--seed", type=int, default=0)
     trained.add_argument("--device", default="auto")
+    trained.add_argument("--ship", type=Path, help="then copy it here with card and hashes")
     trained.add_argument("--toy", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -43,7 +44,9 @@ def _answer(args) -> int:
         image = Image.open(args.image)
         image.load()
     except (UnidentifiedImageError, OSError):
-        raise ValueError(f"{args.image} is not an image that can be read: use PNG or JPEG") from None
+        raise ValueError(
+            f"{args.image} is not an image that can be read: use PNG or JPEG"
+        ) from None
     print(load(args.model).answer([image], [args.question])[0])
     return 0
 
@@ -64,11 +67,11 @@ def _report(args) -> int:
 
 
 def _train(args) -> int:
-    from .train import Recipe, toy, train
+    from .train import Recipe, ship, toy, train
 
     recipe = Recipe(objective=args.objective, seed=args.seed)
     folder = train(toy(recipe) if args.toy else recipe, args.out, args.device, not args.toy)
-    print("wrote", folder)
+    print("wrote", ship(args.out, args.ship) if args.ship else folder)
     return 0
 
 

@@ -91,3 +91,52 @@ class Shown:
             f'style="{style}" alt="{html.escape(self.alt)}" '
             f'src="data:image/png;base64,{self.png}">{words}</figure>'
         )
+
+
+def pictures(images, titles, columns: int = 3):
+    """Images enlarged without smoothing, each in a frame and under a short title."""
+    import matplotlib.pyplot as plt
+
+    if len(images) != len(titles):
+        raise ValueError(f"{len(images)} images but {len(titles)} titles")
+    rows, wide = -(-len(images) // columns), 5.6 / columns
+    size = (5.6, rows * (wide + 0.3))
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color="0.6")
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        ax.imshow(image)
+        ax.set_title(title, fontsize=13)
+    for ax in axes.flat[len(images) :]:
+        ax.set_visible(False)
+    return fig
+
+
+def shares(series: dict, xlabel: str = "", ylabel: str = "accuracy", lines: dict | None = None):
+    """Shares as dots with their intervals: {series: {place on the x axis: a `metrics.share`}}.
+
+    lines: {words: height}, drawn dashed across the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    places = list(dict.fromkeys(place for one in series.values() for place in one))
+    fig, ax = plt.subplots(figsize=(5.6, 4.2))
+    handles = []
+    for k, (name, one) in enumerate(series.items()):
+        aside = (k - (len(series) - 1) / 2) * 0.5 / len(series)
+        x = [places.index(place) + aside for place in one]
+        value = [s["value"] for s in one.values()]
+        low = [max(0, s["value"] - s["low"]) for s in one.values()]
+        high = [max(0, s["high"] - s["value"]) for s in one.values()]
+        look = {"fmt": "osD^vP*"[k % 7], "color": COLOURS[k % len(COLOURS)], "capsize": 4}
+        handles.append(ax.errorbar(x, value, (low, high), label=name, markersize=8, **look))
+    for k, (words, height) in enumerate((lines or {}).items()):
+        style = ("--", ":", "-.")[k % 3]
+        look = {"color": "0.35", "linestyle": style, "linewidth": 1.5, "zorder": 1}
+        handles.append(ax.axhline(height, label=words, **look))
+    ax.set(ylim=(-0.04, 1.04), xlim=(-0.5, len(places) - 0.5), xlabel=xlabel, ylabel=ylabel)
+    ax.set_xticks(range(len(places)), [str(place) for place in places])
+    if len(handles) > 1:
+        fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    return fig

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from . import stimuli
 from .models import VLM
-from .regions import Swap, swap, tokens_of
+from .regions import swap, tokens_of
 
 VERTICAL = {"left": False, "right": False, "above": True, "below": True}
 
@@ -85,7 +85,9 @@ def region_swap(
             for k, p in enumerate(some)
         ]
         target, source = (
-            at.gather(1, torch.from_numpy(np.stack([getattr(s, name) for s in swaps])).to(at.device))
+            at.gather(
+                1, torch.from_numpy(np.stack([getattr(s, name) for s in swaps])).to(at.device)
+            )
             for name in ("target", "source")
         )
         row = torch.arange(len(some), device=at.device)[:, None]

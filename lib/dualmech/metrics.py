@@ -28,7 +28,10 @@ def bootstrap(values, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
 
 def paired_permutation(first, second, draws: int = 10000, seed: int = 0) -> float:
     """Two-sided p value that two paired samples (n,) have the same mean (random sign flips)."""
-    d = np.asarray(first, float) - np.asarray(second, float)
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    if first.ndim != 1 or first.shape != second.shape or not len(first):
+        raise ValueError(f"need two samples of one length, got {first.shape} and {second.shape}")
+    d = first - second
     rng = np.random.RandomState(seed)
     flips = rng.randint(0, 2, (draws, len(d))) * 2 - 1
     hits = (abs((flips * d).mean(1)) >= abs(d.mean()) - 1e-12).sum()

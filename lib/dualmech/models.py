@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,7 @@ class ModelError(ValueError):
 class Run:
     """One pass: logits at the last position, residuals by slot, and how to go on from them."""
 
-    logits: Float[Tensor, "n vocab"]
+    logits: Float[Tensor, "n vocab"] | None = None
     resid: dict[int, Float[Tensor, "n seq d_model"]] = field(default_factory=dict)
     layer_inputs: list[dict] = field(default_factory=list, repr=False)
 
@@ -93,7 +94,8 @@ class VLM:
         """The same weights as a TransformerLens bridge (a second copy; hooks by name)."""
         from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-        copy = type(self.model)._from_config(self.model.config, attn_implementation="eager")
+        config = deepcopy(self.model.config)  # choosing eager attention changes it in place
+        copy = type(self.model)._from_config(config, attn_implementation="eager")
         copy.load_state_dict(self.model.state_dict())
         copy = copy.to(self.device, self.model.dtype).eval().requires_grad_(False)
         architecture = type(self.model).__name__
@@ -106,10 +108,12 @@ class VLM:
 
         Raises ModelError for anything else.
         """
-        if isinstance(image, np.ndarray):
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             image = Image.fromarray(image)
         if not isinstance(image, Image.Image):
-            raise ModelError(f"expected a PIL image, got {type(image).__name__}")
+            raise ModelError(
+                f"expected a PIL image or a uint8 array (H, W, 3), got {type(image).__name__}"
+            )
         high, wide = self.canvas
         factor = image.height // high
         if factor < 1 or (image.width, image.height) != (wide * factor, high * factor):
@@ -131,10 +135,7 @@ class VLM:
         Raises ModelError for unequal lengths, wrong image sizes or words the model's
         vocabulary lacks.
         """
-        if isinstance(questions, str) or isinstance(images, Image.Image):
-            raise ModelError("give a list of images and a list of questions, one each per answer")
-        if len(images) != len(questions) or not images:
-            raise ModelError(f"{len(images)} images but {len(questions)} questions")
+        _check_lists(images, questions)
         checked = [self.check_image(image) for image in images]
         prompts = [self.prompt(q) for q in questions]
         tokenizer = self.processor.tokenizer
@@ -142,7 +143,8 @@ class VLM:
         if tokenizer.backend_tokenizer.model.__class__.__name__ == "WordLevel":
             for question in questions:
                 words = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(question.lower())
-                bad = [w for w, _ in words if tokenizer.convert_tokens_to_ids(w) == unknown]
+                closed = {unknown, *tokenizer.all_special_ids}
+                bad = [w for w, _ in words if tokenizer.convert_tokens_to_ids(w) in closed]
                 if bad:
                     raise ModelError(
                         f"{self.name} does not know the word {bad[0]!r}; its words are "
@@ -189,7 +191,7 @@ class VLM:
         for slot in [s for s, _ in edits] + list(slots):
             if not 0 <= slot < self.n_slots:
                 raise ModelError(f"slot {slot} is out of range: 0 .. {self.n_layers}")
-        run, handles = Run(logits=None), []
+        run, handles = Run(), []
 
         def at(slot, resid):
             for where, fn in edits:
@@ -241,7 +243,8 @@ class VLM:
         ]:
             resid = layer(resid, **kwargs)
             resid = resid[0] if isinstance(resid, tuple) else resid
-        return self.model.lm_head(self.language_model.norm(resid[:, -1])).float()
+        final = self.language_model.norm(resid)[:, -1:]  # sliced as in a whole run: same bits
+        return self.model.lm_head(final)[:, -1].float()
 
     # --- answers ---
 
@@ -280,8 +283,7 @@ class VLM:
         images: PIL images of canvas size or an exact multiple; questions: as many strings.
         Raises ModelError for wrong sizes, unequal lengths or unknown words.
         """
-        if len(images) != len(questions):
-            raise ModelError(f"{len(images)} images but {len(questions)} questions")
+        _check_lists(images, questions)
         out = []
         for i in range(0, len(images), batch):
             x = self.prepare(images[i : i + batch], questions[i : i + batch])
@@ -297,7 +299,20 @@ class VLM:
         return self.processor.tokenizer.batch_decode(out, skip_special_tokens=True)
 
 
+def _check_lists(images, questions) -> None:
+    if isinstance(questions, str) or isinstance(images, Image.Image):
+        raise ModelError("give a list of images and a list of questions, one each per answer")
+    if len(images) != len(questions) or not len(images):
+        raise ModelError(
+            f"{len(images)} images but {len(questions)} questions: give one of each per answer"
+        )
+
+
 # --- loading -------------------------------------------------------------------------
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def check_files(folder: Path) -> None:
@@ -309,7 +324,11 @@ def check_files(folder: Path) -> None:
     listing = folder / "hashes.json"
     if not listing.exists():
         raise ModelError(f"{listing} is missing: {mend}")
-    for name, digest in json.loads(listing.read_text()).items():
+    try:
+        digests = json.loads(listing.read_text())
+    except ValueError:
+        raise ModelError(f"{listing} is truncated or altered: {mend}") from None
+    for name, digest in digests.items():
         if not (folder / name).exists():
             raise ModelError(f"{folder / name} is missing: {mend}")
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
@@ -333,13 +352,16 @@ def _quiet(enabled: bool):
             logging.enable_progress_bar()
 
 
-def load(name: str | Path = "mini", device: str = "auto", dtype: torch.dtype = torch.float32) -> VLM:
+def load(
+    name: str | Path = "mini", device: str = "auto", dtype: torch.dtype = torch.float32
+) -> VLM:
     """Load a shipped model ("mini", "mini-local"), a local folder or a hub id.
 
     Raises ModelError, before any long work, for an unknown name, a damaged file or a model
     family that is not supported.  Never runs remote code; weights are safetensors only.
     """
     import transformers
+    from safetensors import SafetensorError
 
     name, path = str(name), Path(name)
     if name in SHIPPED:
@@ -354,18 +376,21 @@ def load(name: str | Path = "mini", device: str = "auto", dtype: torch.dtype = t
     try:
         config = transformers.AutoConfig.from_pretrained(where, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the configuration of {name!r}: {str(error)[:200]}") from None
+        raise ModelError(f"cannot read the configuration of {name!r}: {_one_line(error)}") from None
     if config.model_type not in FAMILIES:
         raise ModelError(
             f"{name!r} is a {config.model_type!r} model; supported: {', '.join(FAMILIES)}"
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    with _quiet(enabled=name in SHIPPED):
-        model = getattr(transformers, FAMILIES[config.model_type]).from_pretrained(
-            where, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
-        processor = transformers.AutoProcessor.from_pretrained(where, trust_remote_code=False)
+    try:
+        with _quiet(enabled=name in SHIPPED):
+            model = getattr(transformers, FAMILIES[config.model_type]).from_pretrained(
+                where, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            )
+            processor = transformers.AutoProcessor.from_pretrained(where, trust_remote_code=False)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"cannot load {name!r}: {_one_line(error)}") from None
     processor.tokenizer.padding_side = "left"  # so that the last position is the answer's
     model = model.to(device).eval().requires_grad_(False)
     px = config.vision_config.patch_size

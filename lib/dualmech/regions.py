@@ -27,7 +27,8 @@ def tokens_of(box, px: int, cols: int, share: float = 0.25) -> np.ndarray:
             if wide * high >= share * px * px:
                 out.append(row * cols + col)
     if not out:
-        raise ValueError(f"box {tuple(box)} covers no token of {px} px by {share:.0%} or more")
+        box = (left, top, right, bottom)
+        raise ValueError(f"box {box} covers no token of {px} px by {share:.0%} or more")
     return np.array(out)
 
 

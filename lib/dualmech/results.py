@@ -30,20 +30,21 @@ def provenance(vlm, seconds: float, **more) -> dict:
     } | more
 
 
-def save(path: Path, experiment: str, values: dict, source: dict) -> Path:
+def save(path: Path | str, experiment: str, values: dict, source: dict) -> Path:
     """Write {"experiment", "values", "provenance"} as JSON; returns the path."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"experiment": experiment, "provenance": source, "values": values}
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
 
 
-def read(path: Path) -> dict:
+def read(path: Path | str) -> dict:
     """Read a result.  Raises ValueError that names the file if it is missing or malformed."""
     try:
         record = json.loads(Path(path).read_text())
         missing = {"experiment", "provenance", "values"} - set(record)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"cannot read the result {path}: {error}") from None
     if missing:
         raise ValueError(f"the result {path} lacks {', '.join(sorted(missing))}")

@@ -36,8 +36,7 @@ SHAPE_PAIRS = tuple(zip(SHAPES, SQUARE_COLOURS, strict=True))
 OBJECTS = ("orange", "apple", "pot", "bell", "hat", "rose", "key", "bomb")
 DIRECTIONS = ("left", "right", "above", "below")
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
-PHRASES = {"left": "to the left of", "right": "to the right of", "above": "above",
-           "below": "below"}
+PHRASES = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 TASKS = ("squares", "shapes", "objects")
 SUPERSAMPLE = 4  # sub-samples per pixel and axis when a sprite's coverage is measured
 
@@ -419,14 +418,17 @@ def is_heldout(items) -> bool:
 # --- naturalistic scenes --------------------------------------------------------------
 
 
+LAYOUTS = ("row", "column", "free", "line", "any")
+
+
 @dataclass(frozen=True)
 class SceneStyle:
     """How hard a naturalistic scene is.  Ranges are (low, high), sizes in pixels.
 
-    layout: "row", "column", "free", "line" (row or column) or "any"; spacing: distance between neighbouring centres
-    along the layout's axis; texture, light, shadow, noise: strengths, 0 for none; contrast:
-    share of an item's own colour that is kept; clutter: number of unnamed blobs behind the
-    items; occlusion: chance that a blob covers part of an item.
+    layout: "row", "column", "free", "line" (row or column) or "any"; spacing: distance between
+    neighbouring centres along the layout's axis; texture, light, shadow, noise: strengths, 0
+    for none; contrast: share of an item's own colour that is kept; clutter: number of unnamed
+    blobs behind the items; occlusion: chance that a blob covers part of an item.
     """
 
     items: int = 3
@@ -442,10 +444,20 @@ class SceneStyle:
     occlusion: float = 0.1
     noise: float = 5.0
 
+    def __post_init__(self):
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"unknown layout {self.layout!r}; known: {', '.join(LAYOUTS)}")
+        for name in ("size", "spacing", "contrast", "clutter"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is (low, high), not {(low, high)}")
+
 
 EASY = SceneStyle()
-HARD = SceneStyle(layout="line", size=(11, 13), spacing=(11, 13), jitter=2, texture=60.0, contrast=(0.7, 1.0),
-                  clutter=(4, 8), noise=9.0)  # fmt: skip
+HARD = SceneStyle(
+    layout="line", size=(11, 13), spacing=(11, 13), jitter=2, texture=60.0,
+    contrast=(0.7, 1.0), clutter=(4, 8), noise=9.0,
+)  # fmt: skip
 
 
 def _texture(rng, side: int, strength: float) -> np.ndarray:
@@ -491,7 +503,7 @@ def _places(rng, n: int, style: SceneStyle, sizes, side: int) -> np.ndarray | No
         steps = rng.randint(low, high + 1, n - 1)
         along = np.concatenate([[0], np.cumsum(steps)])
         room = side - along[-1] - int(max(sizes))
-        if room < 1:
+        if room < 1 or 2 * max(sizes) > side:
             return None
         along = along + rng.randint(0, room + 1) + int(max(sizes)) // 2
         middle = rng.randint(max(sizes), side - max(sizes) + 1)
@@ -519,6 +531,8 @@ def scene(
     true.  Raises ValueError if the items do not fit.
     """
     if items is None:
+        if not 1 <= style.items <= len(OBJECTS):
+            raise ValueError(f"a scene has 1 to {len(OBJECTS)} objects, not {style.items}")
         picks = rng.permutation(len(OBJECTS))[: style.items]
         items = tuple(Item(OBJECTS[i]) for i in picks)
     if len(set(items)) != len(items):
@@ -583,13 +597,15 @@ def scene_trials(
     The reference is the middle item along the asked axis.  heldout: True keeps scenes with a
     triple and a place that training never shows; None keeps all.
     """
+    if style.items != 3:
+        raise ValueError(f"scene trials have three items, not {style.items}")
     rng, out = np.random.RandomState(seed), []
     for direction in DIRECTIONS:
         vertical = direction in ("above", "below")
         axis = "column" if vertical else "row"
         kept = 0
         while kept < n:
-            free = style.layout == "any" and rng.random_sample() < 0.4
+            free = style.layout == "free" or (style.layout == "any" and rng.random_sample() < 0.4)
             s = scene(rng, replace(style, layout="free" if free else axis))
             order = reference_of(s, vertical, style.spacing[0] / 2)
             kinds = {c.split()[0] for c in heldout_combinations(s.items, s.boxes, len(s.pixels))}

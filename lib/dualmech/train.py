@@ -17,11 +17,14 @@ Two kinds of sample in stage 2 make each of the two mechanisms unreliable in its
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
+import shutil
 import time
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +53,8 @@ CHAT_TEMPLATE = (
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
     "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>"
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
-    "{% elif message['role'] == 'assistant' %}assistant:{{ message['content'] }}"
-    "{% endif %}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    "{% elif message['role'] == 'assistant' %}{{ ' assistant: ' + message['content'] }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ ' assistant:' }}{% endif %}"
 )
 
 
@@ -373,8 +376,10 @@ class Heads(nn.Module):
             read = self.read(query, seen, seen, need_weights=False)[0] + query
             kind, tint = self.layout(self.mlp(read)).float().split((len(KINDS), len(TINTS)), -1)
             want = batch["layout"]
-            loss = loss + F.cross_entropy(kind.flatten(0, 1), want[..., 0].flatten(), ignore_index=-1)
-            loss = loss + F.cross_entropy(tint.flatten(0, 1), want[..., 1].flatten(), ignore_index=-1)
+            for scores, label in ((kind, want[..., 0]), (tint, want[..., 1])):
+                loss = loss + F.cross_entropy(
+                    scores.flatten(0, 1), label.flatten(), ignore_index=-1
+                )
             right = (kind.argmax(-1) == want[..., 0]) & (tint.argmax(-1) == want[..., 1])
             stats["layout"] = right[want[..., 0] >= 0].float().mean()
             stats["column"] = (at_col.argmax(-1) == col).float().mean()
@@ -433,9 +438,11 @@ class Trainer:
             lambda x: vision.encoder(inputs_embeds=vision.embeddings(x)).last_hidden_state
         )
         self.lm = wrap(
-            lambda e, m, p: core.language_model(
-                inputs_embeds=e, attention_mask=m, position_ids=p, use_cache=False
-            ).last_hidden_state
+            lambda e, m, p: (
+                core.language_model(
+                    inputs_embeds=e, attention_mask=m, position_ids=p, use_cache=False
+                ).last_hidden_state
+            )
         )
 
     @torch.no_grad()
@@ -557,9 +564,77 @@ def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True
         save_file(stage.model.model.vision_tower.state_dict(), out / "encoder.safetensors")
     stage = Trainer(recipe, "lm", out, device, compiled)
     stage.run()
+    made = {
+        "versions": {p: metadata.version(p) for p in ("torch", "transformers", "numpy")},
+        "device": f"{device}, {torch.get_num_threads()} threads",
+    }
+    (out / "made.json").write_text(json.dumps(made, indent=1))
     stage.model.save_pretrained(out / "model")
     build_processor().save_pretrained(out / "model")
     return out / "model"
+
+
+CARD = """# {name}: a model organism for spatial reasoning
+
+A LLaVA checkpoint of {params:.2f} million parameters ({layers} language-model layers, a vision
+tower of {tower} layers, {tokens} visual tokens on {side} x {side} pixels), trained from random
+weights on images that `dualmech.stimuli` draws. It answers questions about coloured squares,
+shapes and eight small objects, in one word, from a vocabulary of {vocab} words.
+
+- **Made by** `python -m dualmech train OUT --objective {objective} --seed {seed}`; the recipe, the
+  logs of both stages and the versions are in `training.json`, file hashes in `hashes.json`.
+- **Encoder objective** "{objective}": {does}
+- **Shares with real VLMs**: the Hugging Face LLaVA classes, a vision transformer trained before
+  and frozen while the language model learns, a two-layer projector, raster-ordered visual tokens
+  before the question in a causal language model with rotary positions.
+- **Differs**: size, vocabulary and images; an encoder taught positions and layouts by labels (real
+  ones learn them from captions); samples with shuffled or tile-encoded visual tokens that make
+  each of the two mechanisms unreliable in turn. A result on this model is a result on this
+  model alone.
+- **Held out from training**: 30 % of the triples of colours or objects, the five non-square pairs
+  of the Shapes task, 10 % of the other shape-colour pairs and 10 % of each item's places
+  (`stimuli.heldout_combinations`).
+- **What it can do**: `python -m dualmech report {name}` measures it. Licence: MIT.
+"""
+DOES = {
+    "layout": "every token names the item under it and its own row and column, and a random "
+    "quarter of the tokens must tell the layout.",
+    "local": "every token names the item under it, and nothing else.",
+}
+
+
+def ship(out: Path, to: Path) -> Path:
+    """Copy a trained model to a data folder with its card, log, versions and hashes."""
+    recipe = json.loads((out / "recipe.json").read_text())
+    to.mkdir(parents=True, exist_ok=True)
+    for file in sorted((out / "model").iterdir()):
+        shutil.copyfile(file, to / file.name)
+    build_processor().save_pretrained(to)
+    logs = {}
+    for stage in ("encoder", "lm"):
+        lines = (out / f"{stage}.jsonl").read_text().splitlines()
+        logs[stage] = [json.loads(line) for line in lines]
+    told = {"recipe": recipe, "log": logs} | json.loads((out / "made.json").read_text())
+    (to / "training.json").write_text(json.dumps(told, indent=1) + "\n")
+    config = json.loads((to / "config.json").read_text())
+    count = sum(v.numel() for v in load_file(to / "model.safetensors").values())
+    card = CARD.format(
+        name=to.name,
+        params=count / 1e6,
+        layers=config["text_config"]["num_hidden_layers"],
+        tower=config["vision_config"]["num_hidden_layers"],
+        tokens=TOKENS,
+        side=S.MINI.side,
+        vocab=config["text_config"]["vocab_size"],
+        objective=recipe["objective"],
+        seed=recipe["seed"],
+        does=DOES[recipe["objective"]],
+    )
+    (to / "README.md").write_text(card)
+    files = [f for f in sorted(to.iterdir()) if f.name != "hashes.json"]
+    hashes = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+    (to / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
+    return to
 
 
 def toy(recipe: Recipe) -> Recipe:

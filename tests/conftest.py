@@ -1,0 +1,49 @@
+"""A small LLaVA with random weights, saved and loaded as a reader's own model would be."""
+
+import pytest
+import torch
+
+import dualmech
+from dualmech import stimuli, train
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A checkpoint folder.  Its weights are so large that what one token holds shows far away."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "random"
+    processor = train.build_processor()
+    model = train.build_model(len(processor.tokenizer), seed=3)
+    generator = torch.Generator().manual_seed(3)
+    for name, weight in model.named_parameters():
+        if "vision" in name and name.endswith("weight") and weight.ndim > 1:
+            size = 0.08 if "patch" in name else 0.12
+            weight.data = size * torch.randn(weight.shape, generator=generator)
+        elif "projector" in name and name.endswith("weight"):
+            weight.data = 0.3 * torch.randn(weight.shape, generator=generator)
+        elif "q_proj" in name or "k_proj" in name:
+            weight.data *= 2
+        elif "v_proj" in name or "o_proj" in name:
+            weight.data *= 2
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vlm(checkpoint):
+    return dualmech.load(checkpoint, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def plain(checkpoint):
+    """The same checkpoint as Hugging Face loads it, to compare with."""
+    from transformers import LlavaForConditionalGeneration
+
+    return LlavaForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="session")
+def trials():
+    """Six trials whose questions differ in length."""
+    squares, objects = stimuli.trials("squares"), stimuli.trials("objects")
+    return [squares[0], squares[130], squares[250], squares[470], objects[7], objects[1000]]

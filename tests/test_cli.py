@@ -1,0 +1,117 @@
+"""`python -m dualmech` as a reader types it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import dualmech
+from dualmech import stimuli as S
+from dualmech.__main__ import main
+
+QUESTION = "The color of the square to the left of the green square is "
+PACKAGE = Path(dualmech.__file__).parent
+
+
+@pytest.fixture
+def picture(tmp_path):
+    trial = S.trial(tuple(S.task_items("squares")[:3]), "left", "squares")
+    trial.stimulus.image.save(tmp_path / "squares.png")
+    return tmp_path / "squares.png"
+
+
+def shell(*arguments, cwd, lib=PACKAGE.parent):
+    return subprocess.run(
+        [sys.executable, "-m", "dualmech", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(lib)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_answer_prints_one_word(picture, checkpoint, vlm, capsys):
+    assert main(["answer", str(picture), QUESTION, "--model", str(checkpoint)]) == 0
+    (word,) = vlm.answer([Image.open(picture)], [QUESTION])
+    assert capsys.readouterr().out == f"{word}\n"
+
+
+def test_the_shipped_model_is_the_default(picture, capsys):
+    assert main(["answer", str(picture), QUESTION]) == 0
+    word = capsys.readouterr().out
+    assert word == dualmech.load("mini").answer([Image.open(picture)], [QUESTION])[0] + "\n"
+    assert word.strip() in dualmech.load("mini").words
+
+
+def test_from_any_folder(picture, checkpoint, vlm, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run = shell("answer", "../squares.png", QUESTION, "--model", checkpoint, cwd=elsewhere)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == vlm.answer([Image.open(picture)], [QUESTION])
+
+
+def test_a_large_picture(picture, capsys, tmp_path, checkpoint):
+    large = tmp_path / "large.png"
+    Image.open(picture).resize((288, 288), Image.Resampling.NEAREST).save(large)
+    told = []
+    for path in (picture, large):
+        assert main(["answer", str(path), QUESTION, "--model", str(checkpoint)]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("image", "question", "model", "words"),
+    [
+        ("missing.png", QUESTION, "mini", "no image at .*missing.png: check the path"),
+        (".", QUESTION, "mini", "no image at "),
+        ("text.png", QUESTION, "mini", "text.png is not an image that can be read: use PNG"),
+        ("cut.png", QUESTION, "mini", "cut.png is not an image that can be read: use PNG"),
+        ("wide.png", QUESTION, "mini", "mini takes images of 96 x 96 pixels .* got 120 x 96: crop"),
+        ("squares.png", "Where is the banana ? ", "mini", "mini does not know the word 'banana'"),
+        ("squares.png", QUESTION, "maxi", "unknown model 'maxi': use one of mini, mini-local, "),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_2(picture, tmp_path, capsys, image, question, model, words):
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "cut.png").write_bytes(picture.read_bytes()[:-60])
+    Image.new("RGB", (120, 96)).save(tmp_path / "wide.png")
+    assert main(["answer", str(tmp_path / image), question, "--model", model]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and re.fullmatch(f"error: .*{words}.*\n", err), err
+
+
+def test_a_damaged_installation_says_how_to_mend_it(picture, checkpoint, tmp_path):
+    """The package as `pip install .` lays it out, with a truncated weight file."""
+    site = tmp_path / "site-packages"
+    shutil.copytree(PACKAGE, site / "dualmech", ignore=shutil.ignore_patterns("__pycache__"))
+    mini = shutil.copytree(checkpoint, site / "dualmech" / "data" / "mini")
+    (mini / "hashes.json").write_text('{"model.safetensors": "0000"}')
+    run = shell("answer", picture, QUESTION, cwd=tmp_path, lib=site)
+    assert run.returncode == 2 and run.stdout == ""
+    (line,) = run.stderr.splitlines()
+    assert line.startswith(f"error: {mini / 'model.safetensors'} is truncated or altered: restore")
+
+
+@pytest.mark.parametrize("arguments", [[], ["ask"], ["answer", "only-one.png"]])
+def test_unknown_arguments_show_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: python -m dualmech")
+
+
+def test_train_writes_a_model_and_refuses_another_recipe(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", str(out), "--toy", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == f"wrote {out / 'model'}\n"
+    assert dualmech.load(out / "model", device="cpu").n_layers == 8
+    assert main(["train", str(out), "--toy", "--device", "cpu", "--objective", "local"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: {out} holds a run of another recipe; choose another folder"

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dualmech import probes
+
+
+def planted(n=300, width=24, seed=0):
+    """Noise plus, for each class, its own direction."""
+    generator, fixed = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(9)
+    basis = torch.linalg.qr(torch.randn(width, width, generator=fixed))[0]
+    labels = torch.arange(n) % 3
+    states = 0.5 * torch.randn(n, width, generator=generator) + 4 * basis[labels]
+    return states, labels, basis[:3]
+
+
+def test_probabilities_by_hand():
+    probe = probes.Probe(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([0.0, 1.0]))
+    states = torch.tensor([[3.0, 1.0], [1.0, 0.0]])
+    a, b = np.exp([[3, 3], [1, 1]]).T  # scores 3 and 2 + 1, then 1 and 0 + 1
+    assert probe(states).numpy() == pytest.approx(np.stack([a, b], 1) / (a + b)[:, None])
+    assert probe(states.to(torch.bfloat16)).dtype == torch.float32
+
+
+def test_accuracy_by_hand():
+    probe = probes.Probe(torch.eye(3), torch.zeros(3))
+    labels = torch.tensor([0, 1, 2, 0])
+    assert probe.accuracy(torch.eye(3)[[0, 1, 2, 2]], labels) == 0.75
+
+
+def test_a_planted_direction_is_found():
+    states, labels, directions = planted()
+    probe = probes.fit(states, labels, steps=1000, lr=1e-2)
+    fresh, truth, _ = planted(seed=1)
+    assert probe.accuracy(fresh, truth) == 1
+    weights = probe.weights - probe.weights.mean(1, keepdim=True)
+    weights, directions = weights.T, directions - directions.mean(0)
+    cosine = torch.nn.functional.cosine_similarity(weights[:, None], directions[None], dim=-1)
+    assert (cosine.diag() > 0.8).all() and cosine.argmax(1).tolist() == [0, 1, 2]
+    assert not probe.weights.requires_grad and not probe.bias.requires_grad
+
+
+def test_the_released_recipe_step_by_step():
+    states, labels, _ = planted(n=30)
+    width = states.shape[1]
+    weights = torch.randn(width, 3, generator=torch.Generator().manual_seed(4)) / width**0.5
+    linear = torch.nn.Linear(width, 3)
+    linear.weight.data, linear.bias.data = weights.T.clone(), torch.zeros(3)
+    optimizer = torch.optim.AdamW(linear.parameters(), lr=1e-3, weight_decay=1e-4)
+    for _ in range(200):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(linear(states), labels).backward()
+        optimizer.step()
+    probe = probes.fit(states, labels, seed=4)
+    assert_close(probe.weights, linear.weight.data.T, rtol=0, atol=1e-5)
+    assert_close(probe.bias, linear.bias.data, rtol=0, atol=1e-5)
+    assert not torch.equal(probes.fit(states, labels, seed=5).weights, probe.weights)
+
+
+def test_shuffled_labels_give_chance():
+    states, labels, _ = planted(n=1500)
+    shuffled = labels[torch.randperm(1500, generator=torch.Generator().manual_seed(3))]
+    probe = probes.fit(states, shuffled, steps=300, lr=1e-2)
+    fresh, truth, _ = planted(n=1500, seed=1)
+    truth = truth[torch.randperm(1500, generator=torch.Generator().manual_seed(4))]
+    assert probe.accuracy(fresh, truth) == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_it_trains_where_gradients_are_off():
+    states, labels, _ = planted(n=30)
+    with torch.no_grad():
+        assert torch.equal(probes.fit(states, labels).weights, probes.fit(states, labels).weights)
+
+
+def test_a_class_without_an_example():
+    with pytest.raises(ValueError, match=r"^classes \[1, 3\] have no example among 3 labels$"):
+        probes.fit(torch.ones(3, 4), torch.tensor([0, 2, 2]), classes=4)

@@ -1,0 +1,62 @@
+"""What ships in `data/`: whole files, and weights that learned what the book says they did."""
+
+import json
+
+import pytest
+
+import dualmech
+from dualmech import stimuli as S
+from dualmech import train
+from dualmech._paths import data_dir
+from dualmech.metrics import wilson
+from dualmech.models import SHIPPED, check_files
+
+SAMPLE = 80  # trials per task, spread evenly over directions and held-out triples
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def shipped(request):
+    return dualmech.load(request.param, device="cpu")
+
+
+def held_out(task):
+    trials = S.trials(task, heldout=True)
+    return trials[:: max(1, len(trials) // SAMPLE)]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_files(name):
+    folder = data_dir() / name
+    check_files(folder)
+    listed = set(json.loads((folder / "hashes.json").read_text()))
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= listed
+    assert sum(f.stat().st_size for f in folder.iterdir()) <= 16e6
+
+
+def test_the_shipped_processor_is_the_recipes(shipped):
+    tokenizer = train.build_processor().tokenizer
+    assert shipped.words == tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    assert shipped.prompt("The key is ") == train.build_processor().apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "The key is "}]}],
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    assert shipped.canvas == (S.MINI.side, S.MINI.side)
+
+
+@pytest.mark.parametrize("task", S.TASKS)
+def test_accuracy_on_combinations_never_seen(shipped, task):
+    trials = held_out(task)
+    answers = shipped.answer([t.stimulus.image for t in trials], [t.question for t in trials])
+    right = [a == t.answer for a, t in zip(answers, trials, strict=True)]
+    assert {t.direction for t in trials} == set(S.DIRECTIONS)
+    assert sum(right) / len(right) >= 0.95
+
+
+@pytest.mark.parametrize("task", S.TASKS)
+def test_a_blank_image_leaves_only_guesses(shipped, task):
+    trials = held_out(task)
+    answers = shipped.answer([S.draw([], []).image] * len(trials), [t.question for t in trials])
+    right = sum(a == t.answer for a, t in zip(answers, trials, strict=True))
+    chance = 1 / (len(S.task_items(task)) - 1)  # any item but the reference
+    assert wilson(right, len(trials))[0] <= chance
