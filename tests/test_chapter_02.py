@@ -300,3 +300,15 @@ def test_a_box_of_the_exercise_is_the_librarys(exercises):
         for box in trial.stimulus.boxes:
             tokens = regions.tokens_of(box, vlm.px, vlm.grid[1])
             assert torch.equal(space["find"](box), space["where"][tokens])
+
+
+def test_what_the_solutions_say_of_the_shipped_model(exercises):
+    space = dict(exercises)
+    exec(solutions()["background_moves"], space)
+    exchange, colours = space["background_moves"]()
+    assert colours > exchange
+    exec(solutions()["sweep"], space)
+    follows = np.array(space["sweep"]())
+    first = int((follows > 0.5).argmax())
+    assert first > 0 and follows[:first].max() < 0.1 and follows[first:].min() > 0.9
+    assert space["mirrored"][first] < min(follows[first], space["mirrored"][-1]) - 0.1

@@ -99,8 +99,8 @@ def pictures(images, titles, columns: int = 3):
 
     if len(images) != len(titles):
         raise ValueError(f"{len(images)} images but {len(titles)} titles")
-    rows, wide = -(-len(images) // columns), 5.6 / columns
-    size = (5.6, rows * (wide + 0.3))
+    rows, wide = -(-len(images) // columns), min(2.8, 5.6 / columns)
+    size = (columns * wide, rows * (wide + 0.35))
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])

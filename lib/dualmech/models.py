@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ._paths import data_dir
 
-SHIPPED = ("mini", "mini-local")
+SHIPPED = ("mini",)
 FAMILIES = {"llava": "LlavaForConditionalGeneration"}
 Edit = tuple[int, Callable[[Tensor], Tensor]]
 
@@ -355,7 +355,7 @@ def _quiet(enabled: bool):
 def load(
     name: str | Path = "mini", device: str = "auto", dtype: torch.dtype = torch.float32
 ) -> VLM:
-    """Load a shipped model ("mini", "mini-local"), a local folder or a hub id.
+    """Load a shipped model ("mini"), a local folder or a hub id.
 
     Raises ModelError, before any long work, for an unknown name, a damaged file or a model
     family that is not supported.  Never runs remote code; weights are safetensors only.

@@ -212,7 +212,7 @@ def ordering_directions(vlm: VLM, trials) -> dict[str, torch.Tensor]:
     return out
 
 
-def amplification_rows(vlm: VLM, n: int = 150, alphas=(0.25, 0.5, 1, 2, 4, 8)) -> list[dict]:
+def amplification_rows(vlm: VLM, n: int = 100, alphas=(0.25, 0.5, 1, 2, 4, 8)) -> list[dict]:
     """(j) hard scenes: alpha chosen on a tuning split, reported on held-out scenes."""
     tune = S.scene_trials(n, S.HARD, seed=11, heldout=False)
     test = S.scene_trials(2 * n, S.HARD, seed=12)

@@ -426,15 +426,18 @@ class SceneStyle:
     """How hard a naturalistic scene is.  Ranges are (low, high), sizes in pixels.
 
     layout: "row", "column", "free", "line" (row or column) or "any"; spacing: distance between
-    neighbouring centres along the layout's axis; texture, light, shadow, noise: strengths, 0
-    for none; contrast: share of an item's own colour that is kept; clutter: number of unnamed
-    blobs behind the items; occlusion: chance that a blob covers part of an item.
+    neighbouring centres along the layout's axis; gap: distance between neighbouring centres
+    along the *other* axis, if that is the one to ask about (a row whose items differ a little
+    in height, in an order of its own); texture, light, shadow, noise: strengths, 0 for none;
+    contrast: share of an item's own colour that is kept; clutter: number of unnamed blobs
+    behind the items; occlusion: chance that a blob covers part of an item.
     """
 
     items: int = 3
     layout: str = "any"
     size: tuple[int, int] = (14, 20)
     spacing: tuple[int, int] = (22, 32)
+    gap: tuple[int, int] | None = None
     jitter: int = 6
     texture: float = 40.0
     light: float = 0.25
@@ -455,8 +458,8 @@ class SceneStyle:
 
 EASY = SceneStyle()
 HARD = SceneStyle(
-    layout="line", size=(11, 13), spacing=(11, 13), jitter=2, texture=60.0,
-    contrast=(0.7, 1.0), clutter=(4, 8), noise=9.0,
+    layout="line", spacing=(20, 26), gap=(2, 4), texture=60.0, contrast=(0.7, 1.0),
+    clutter=(4, 8), occlusion=0.0, noise=9.0,
 )  # fmt: skip
 
 
@@ -507,7 +510,12 @@ def _places(rng, n: int, style: SceneStyle, sizes, side: int) -> np.ndarray | No
             return None
         along = along + rng.randint(0, room + 1) + int(max(sizes)) // 2
         middle = rng.randint(max(sizes), side - max(sizes) + 1)
-        across = middle + rng.randint(-style.jitter, style.jitter + 1, n)
+        if style.gap is None:
+            across = middle + rng.randint(-style.jitter, style.jitter + 1, n)
+        else:  # a second, narrow order, unrelated to the first
+            steps = rng.randint(style.gap[0], style.gap[1] + 1, n - 1)
+            narrow = np.concatenate([[0], np.cumsum(steps)])
+            across = middle + rng.permutation(narrow - narrow[-1] // 2)
         pair = (along, across) if layout == "row" else (across, along)
         centres = np.stack(pair, 1)
     corners = centres - np.array(sizes)[:, None] // 2
@@ -602,12 +610,12 @@ def scene_trials(
     rng, out = np.random.RandomState(seed), []
     for direction in DIRECTIONS:
         vertical = direction in ("above", "below")
-        axis = "column" if vertical else "row"
+        axis = "column" if vertical == (style.gap is None) else "row"
         kept = 0
         while kept < n:
             free = style.layout == "free" or (style.layout == "any" and rng.random_sample() < 0.4)
             s = scene(rng, replace(style, layout="free" if free else axis))
-            order = reference_of(s, vertical, style.spacing[0] / 2)
+            order = reference_of(s, vertical, (style.gap or style.spacing)[0] / 2)
             kinds = {c.split()[0] for c in heldout_combinations(s.items, s.boxes, len(s.pixels))}
             if not order or (heldout is True and not {"triple", "place"} <= kinds):
                 continue
