@@ -103,10 +103,21 @@ def last_token_rows(vlm: VLM, task: str = "squares") -> list[dict]:
         peak = int(order.mean(1).argmax())
         over = np.flatnonzero(attribute.mean(1) > 0.8)
         first = int(over[0]) if len(over) else vlm.n_layers
-        rows.append(_row("e", "ordering target at its peak", d,
-                         mean(order[peak]) | {"slot": peak}, "value >= 0.6", f"slot < {first}"))
-        rows.append(_row("e", "attribute target", d,
-                         mean(attribute[first]) | {"slot": first}, "value > 0.8"))
+        rows.append(
+            _row(
+                "e",
+                "ordering target at its peak",
+                d,
+                mean(order[peak]) | {"slot": peak},
+                "value >= 0.6",
+                f"slot < {first}",
+            )
+        )
+        rows.append(
+            _row(
+                "e", "attribute target", d, mean(attribute[first]) | {"slot": first}, "value > 0.8"
+            )
+        )
     return rows
 
 
@@ -120,9 +131,12 @@ def swap_rows(vlm: VLM, task: str = "squares") -> list[dict]:
         for r in ("background", "random", "whole"):
             flipped[r] = I.region_swap(vlm, pairs, r, slots=[0])[:, :, 1]
         for part, r, slot, wanted in (
-            ("f", "strip", 0, ["value >= 0.8"]), ("f", "strip", last, ["value <= 0.1"]),
-            ("g", "object", 0, ["value <= 0.3"]), ("g", "background", 0, []),
-            ("g", "random", 0, []), ("g", "whole", 0, []),
+            ("f", "strip", 0, ["value >= 0.8"]),
+            ("f", "strip", last, ["value <= 0.1"]),
+            ("g", "object", 0, ["value <= 0.3"]),
+            ("g", "background", 0, []),
+            ("g", "random", 0, []),
+            ("g", "whole", 0, []),
         ):
             stats = mean(flipped[r][slot]) | {"slot": slot}
             rows.append(_row(part, f"answer flipped by a swap: {r}", d, stats, *wanted))
@@ -180,8 +194,16 @@ def removal_rows(vlm: VLM) -> list[dict]:
             answers += vlm.decode(vlm.forward(x, [(0, edit)]).logits)
         right = _hits(answers, trials)
         for d in S.DIRECTIONS:
-            rows.append(_row("i", f"{task} accuracy, ordering removed", d,
-                             share(right[_of(trials, d)]), "low > 0.5", "high < 0.98"))
+            rows.append(
+                _row(
+                    "i",
+                    f"{task} accuracy, ordering removed",
+                    d,
+                    share(right[_of(trials, d)]),
+                    "low > 0.5",
+                    "high < 0.98",
+                )
+            )
         named = [a == t.candidates[1] for a, t in zip(answers, trials, strict=True)]
         rows.append(_row("i", f"{task}, reference named instead", "all", share(named)))
     for d in S.DIRECTIONS:
@@ -190,8 +212,16 @@ def removal_rows(vlm: VLM) -> list[dict]:
             vlm, pairs, "object", visual=lambda trials: I.ordering_removed(vlm, trials)
         )[:, :, 1]
         peak = int(removed.mean(1).argmax())
-        rows.append(_row("i", "flipped by object swap, ordering removed", d,
-                         mean(removed[peak]) | {"slot": peak}, "low > 0.5", "slot > 0"))
+        rows.append(
+            _row(
+                "i",
+                "flipped by object swap, ordering removed",
+                d,
+                mean(removed[peak]) | {"slot": peak},
+                "low > 0.5",
+                "slot > 0",
+            )
+        )
     return rows
 
 
@@ -238,8 +268,14 @@ def amplification_rows(vlm: VLM, n: int = 100, alphas=(0.25, 0.5, 1, 2, 4, 8)) -
 
 
 PARTS = {
-    "a": accuracy_rows, "b": scene_rows, "d": blank_rows, "e": last_token_rows,
-    "f": swap_rows, "h": probe_rows, "i": removal_rows, "j": amplification_rows,
+    "a": accuracy_rows,
+    "b": scene_rows,
+    "d": blank_rows,
+    "e": last_token_rows,
+    "f": swap_rows,
+    "h": probe_rows,
+    "i": removal_rows,
+    "j": amplification_rows,
 }
 
 
