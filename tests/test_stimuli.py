@@ -487,3 +487,14 @@ def test_errors_are_one_line_that_says_what_is_wrong(words, do):
     with pytest.raises(ValueError, match=words) as error:
         do()
     assert "\n" not in str(error.value) and type(error.value) is ValueError
+
+
+def test_a_gap_is_the_distance_along_the_asked_axis():
+    style = replace(S.HARD, gap=(3, 5))
+    for trial in S.scene_trials(6, style, seed=4, heldout=None):
+        axis = int(trial.direction in ("above", "below"))
+        steps = np.diff(trial.stimulus.centres[:, axis])
+        other = np.sort(trial.stimulus.centres[:, 1 - axis])
+        # boxes have whole sizes, so a centre can be half a pixel off
+        assert (steps >= 2.5).all() and (steps <= 5.5).all()
+        assert (np.diff(other) >= style.spacing[0] - 0.5).all()
