@@ -278,3 +278,22 @@ def test_every_direction_has_an_axis():
         assert R.swap("strip", S.trials("squares")[0].stimulus, 12, vertical).target[4] == (
             4 if vertical else 12
         )
+
+
+def test_a_swap_within_the_own_image_is_a_plain_exchange_of_its_states(vlm):
+    pairs = S.swap_pairs("squares", "left", 3)
+    got = I.region_swap(vlm, pairs, "strip", slots=[0], own=True)
+    trials = [p.clean for p in pairs]
+    x = vlm.prepare([t.stimulus.image for t in trials], [t.question for t in trials])
+    at = vlm.positions(x)[0]
+    left = [r * 12 + c for r in range(12) for c in range(4)]
+    right = [r * 12 + c + 8 for r in range(12) for c in range(4)]
+
+    def exchange(resid):
+        out = resid.clone()
+        out[:, at[left]], out[:, at[right]] = resid[:, at[right]], resid[:, at[left]]
+        return out
+
+    words = [list(p.targets.values()) for p in pairs]
+    wanted = vlm.probabilities(vlm.forward(x, [(0, exchange)]).logits, words)
+    np.testing.assert_allclose(got[0], wanted, atol=1e-6)

@@ -150,7 +150,7 @@ def test_random_swaps_come_from_their_seed():
 @pytest.mark.parametrize(
     ("words", "do"),
     [
-        ("unknown region 'corner'; known: strip, object, background, random, whole",
+        ("unknown region 'corner'; known: strip, object, background, random, whole, layout",
          lambda: R.swap("corner", three(), 12, False)),
         ("2 targets but 1 sources", lambda: R.Swap(np.array([1, 2]), np.array([3]))),
         ("a token is written twice", lambda: R.Swap(np.array([1, 1]), np.array([2, 3]))),
@@ -159,3 +159,11 @@ def test_random_swaps_come_from_their_seed():
 def test_errors(words, do):
     with pytest.raises(ValueError, match=f"^{words}$"):
         do()
+
+
+def test_the_layout_swap_keeps_every_background_token_in_its_place():
+    trial = S.trials("squares")[0]
+    made = R.swap("layout", trial.stimulus, 12, vertical=False)
+    covered = {t for box in trial.stimulus.boxes for t in R.tokens_of(box, 8, 12).tolist()}
+    assert np.array_equal(made.target, made.source)
+    assert set(made.target.tolist()) == set(range(144)) - covered and len(covered) == 12

@@ -62,12 +62,14 @@ def region_swap(
     batch: int = 50,
     seed: int = 0,
     visual: Callable | None = None,
+    own: bool = False,
 ) -> Float[np.ndarray, "slots n targets"]:
     """Probability of each target after a region is swapped in from the mirrored image.
 
     region: see `regions.swap`.  visual: a function of a list of trials that returns visual
     tokens (n, tokens, d_model) to use instead of the encoder's own in both runs, e.g.
-    `ordering_removed` (paper Sec. 5.3.3).
+    `ordering_removed` (paper Sec. 5.3.3).  own: take the states from the clean image itself, so
+    that tokens change places and what they know of the layout stays right.
     """
     slots = list(range(vlm.n_slots)) if slots is None else list(slots)
     found = []
@@ -79,7 +81,7 @@ def region_swap(
             at = vlm.positions(x)
             edits = [] if visual is None else [(0, replace_visual(at, visual(trials)))]
             runs.append(vlm.forward(x, edits, slots=range(vlm.n_slots)))
-        clean, other = runs
+        clean, other = (runs[0], runs[0]) if own else runs
         swaps = [
             swap(region, p.clean.stimulus, vlm.grid[0], VERTICAL[p.clean.direction], seed + i + k)
             for k, p in enumerate(some)

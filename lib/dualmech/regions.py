@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-REGIONS = ("strip", "object", "background", "random", "whole")
+REGIONS = ("strip", "object", "background", "random", "whole", "layout")
 
 
 def tokens_of(box, px: int, cols: int, share: float = 0.25) -> np.ndarray:
@@ -70,7 +70,9 @@ def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swa
     "object": the outer items' own tokens; "strip": their bands; "background": the bands
     without any token that an item covers; "random": as many tokens as the two strips, drawn
     from the whole grid and paired at random (the count-matched control); "whole": the
-    mirrored image's grid flipped back, so that every token stays under the same content.
+    mirrored image's grid flipped back, so that every token stays under the same content;
+    "layout": every token that no item covers, each from the *same* place of the mirrored image,
+    so that what it says of its own place stays right and only what it knows of the layout changes.
     Raises ValueError for an unknown region.
     """
     px = len(stimulus.pixels) // grid
@@ -87,6 +89,9 @@ def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swa
         rng = np.random.RandomState(seed)
         n = len(first) + len(last)
         return Swap(rng.permutation(grid * grid)[:n], rng.permutation(grid * grid)[:n])
+    if region == "layout":
+        free = np.setdiff1d(np.arange(grid * grid), np.concatenate(owned))
+        return Swap(free, free)
     if region == "whole":
         cells = np.arange(grid * grid).reshape(grid, grid)
         return Swap(cells.reshape(-1), (cells[::-1] if vertical else cells[:, ::-1]).reshape(-1))

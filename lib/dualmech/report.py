@@ -122,14 +122,16 @@ def last_token_rows(vlm: VLM, task: str = "squares") -> list[dict]:
 
 
 def swap_rows(vlm: VLM, task: str = "squares") -> list[dict]:
-    """(f) strips, (g) objects, and the count-matched random tokens beside them."""
+    """(f) strips, (g) objects, beside them the count-matched random tokens, and the two swaps
+    that tell apart what a token says of its own place and what it knows of the whole layout."""
     rows = []
     last = vlm.n_layers - 1
     for d in S.DIRECTIONS:
         pairs = S.swap_pairs(task, d, PAIRS)
         flipped = {r: I.region_swap(vlm, pairs, r)[:, :, 1] for r in ("strip", "object")}
-        for r in ("background", "random", "whole"):
+        for r in ("background", "random", "whole", "layout"):
             flipped[r] = I.region_swap(vlm, pairs, r, slots=[0])[:, :, 1]
+        flipped["strip, own image"] = I.region_swap(vlm, pairs, "strip", [0], own=True)[:, :, 1]
         for part, r, slot, wanted in (
             ("f", "strip", 0, ["value >= 0.8"]),
             ("f", "strip", last, ["value <= 0.1"]),
@@ -137,9 +139,11 @@ def swap_rows(vlm: VLM, task: str = "squares") -> list[dict]:
             ("g", "background", 0, []),
             ("g", "random", 0, []),
             ("g", "whole", 0, []),
+            ("g", "layout", 0, []),  # places kept, layout changed
+            ("g", "strip, own image", 0, []),  # places changed, layout kept
         ):
             stats = mean(flipped[r][slot]) | {"slot": slot}
-            rows.append(_row(part, f"answer flipped by a swap: {r}", d, stats, *wanted))
+            rows.append(_row(part, f"flipped by a swap: {r}", d, stats, *wanted))
     return rows
 
 
