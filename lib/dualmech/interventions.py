@@ -16,18 +16,25 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import stimuli
-from .models import VLM
+from .models import VLM, Run
 from .regions import swap, tokens_of
 
 VERTICAL = {"left": False, "right": False, "above": True, "below": True}
 
 
-def _inputs(vlm: VLM, trials) -> dict[str, Tensor]:
+def inputs(vlm: VLM, trials) -> dict[str, Tensor]:
+    """Model inputs of a list of trials."""
     return vlm.prepare([t.stimulus.image for t in trials], [t.question for t in trials])
 
 
-def _target_words(pairs) -> list[list[str]]:
-    return [list(pair.targets.values()) for pair in pairs]
+def _sweep(vlm: VLM, clean: Run, pairs, slots: list[int], edit: Callable) -> np.ndarray:
+    """Target probabilities (slots, n, targets) after edit(slot, residual copy) at each slot."""
+    words, found = [list(pair.targets.values()) for pair in pairs], []
+    for slot in slots:
+        resid = clean.resid[slot].clone()
+        edit(slot, resid)
+        found.append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
+    return np.stack(found)
 
 
 def last_token_patch(
@@ -42,15 +49,13 @@ def last_token_patch(
     found = []
     for i in tqdm(range(0, len(pairs), batch), desc="last token", leave=False):
         some = pairs[i : i + batch]
-        clean = vlm.prefix(_inputs(vlm, [p.clean for p in some]))
-        other = vlm.prefix(_inputs(vlm, [p.counterfactual for p in some]))
-        rows = []
-        for slot in slots:
-            resid = clean.resid[slot].clone()
+        clean = vlm.forward(inputs(vlm, [p.clean for p in some]), slots=slots)
+        other = vlm.forward(inputs(vlm, [p.counterfactual for p in some]), slots=slots)
+
+        def edit(slot, resid, other=other):
             resid[:, -1] = other.resid[slot][:, -1]
-            logits = vlm.suffix(clean, slot, resid)
-            rows.append(vlm.probabilities(logits, _target_words(some)))
-        found.append(np.stack(rows))
+
+        found.append(_sweep(vlm, clean, some, slots, edit))
     return np.concatenate(found, 1)
 
 
@@ -76,12 +81,12 @@ def region_swap(
     for i in tqdm(range(0, len(pairs), batch), desc=f"{region} swap", leave=False):
         some = pairs[i : i + batch]
         runs = []
-        for trials in ([p.clean for p in some], [p.counterfactual for p in some]):
-            x = _inputs(vlm, trials)
+        for trials in ([p.clean for p in some], [p.counterfactual for p in some])[: 2 - own]:
+            x = inputs(vlm, trials)
             at = vlm.positions(x)
             edits = [] if visual is None else [(0, replace_visual(at, visual(trials)))]
-            runs.append(vlm.forward(x, edits, slots=range(vlm.n_slots)))
-        clean, other = (runs[0], runs[0]) if own else runs
+            runs.append(vlm.forward(x, edits, slots=slots))
+        clean, other = runs[0], runs[-1]
         swaps = [
             swap(region, p.clean.stimulus, vlm.grid[0], VERTICAL[p.clean.direction], seed + i + k)
             for k, p in enumerate(some)
@@ -93,13 +98,11 @@ def region_swap(
             for name in ("target", "source")
         )
         row = torch.arange(len(some), device=at.device)[:, None]
-        rows = []
-        for slot in slots:
-            resid = clean.resid[slot].clone()
+
+        def edit(slot, resid, row=row, target=target, source=source, other=other):
             resid[row, target] = other.resid[slot][row, source]
-            logits = vlm.suffix(clean, slot, resid)
-            rows.append(vlm.probabilities(logits, _target_words(some)))
-        found.append(np.stack(rows))
+
+        found.append(_sweep(vlm, clean, some, slots, edit))
     return np.concatenate(found, 1)
 
 
@@ -125,11 +128,11 @@ def ordering_removed(vlm: VLM, trials: list) -> Float[Tensor, "n tokens d_model"
     grid = vlm.grid[0]
     geometry = stimuli.Geometry(grid, vlm.px, 2, 2)
     centre = geometry.cells(False, 1)
-    full = {t.task == "squares" for t in trials}
-    if len(full) > 1:
+    full = trials[0].task == "squares"
+    if any((t.task == "squares") != full for t in trials):
         raise ValueError("mix of Squares and other tasks: remove the ordering task by task")
     items = sorted({item for t in trials for item in t.stimulus.items}, key=lambda i: i.name)
-    alone = [stimuli.draw([item], centre, geometry, full=full.copy().pop()) for item in items]
+    alone = [stimuli.draw([item], centre, geometry, full=full) for item in items]
     white = stimuli.draw([], [], geometry)
     states = vlm.visual([s.image for s in [white, *alone]])
     middle = torch.from_numpy(tokens_of(alone[0].boxes[0], vlm.px, grid))
@@ -191,7 +194,7 @@ def amplified_answers(
     out: dict[float, list[str]] = {alpha: [] for alpha in alphas}
     for i in tqdm(range(0, len(trials), batch), desc="amplify", leave=False):
         some = trials[i : i + batch]
-        x = _inputs(vlm, some)
+        x = inputs(vlm, some)
         at = vlm.positions(x)
         clean = vlm.forward(x, slots=[0])
         row = torch.arange(len(at), device=at.device)[:, None]

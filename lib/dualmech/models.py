@@ -141,9 +141,9 @@ class VLM:
         tokenizer = self.processor.tokenizer
         unknown = tokenizer.unk_token_id
         if tokenizer.backend_tokenizer.model.__class__.__name__ == "WordLevel":
+            closed = {unknown, *tokenizer.all_special_ids}
             for question in questions:
                 words = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(question.lower())
-                closed = {unknown, *tokenizer.all_special_ids}
                 bad = [w for w, _ in words if tokenizer.convert_tokens_to_ids(w) in closed]
                 if bad:
                     raise ModelError(
@@ -238,9 +238,8 @@ class VLM:
 
         Equal to `forward` with the edit, without recomputing the layers below.
         """
-        for layer, kwargs in list(zip(self.language_model.layers, run.layer_inputs, strict=True))[
-            slot:
-        ]:
+        layers = list(self.language_model.layers)[slot:]
+        for layer, kwargs in zip(layers, run.layer_inputs[slot:], strict=True):
             resid = layer(resid, **kwargs)
             resid = resid[0] if isinstance(resid, tuple) else resid
         final = self.language_model.norm(resid)[:, -1:]  # sliced as in a whole run: same bits
@@ -268,9 +267,8 @@ class VLM:
     ) -> Float[np.ndarray, "n words"]:
         """Probability of each candidate word, summed over its spellings; one list per row."""
         p = logits.float().softmax(-1).cpu().numpy()
-        return np.array(
-            [[p[i, self.answer_ids(w)].sum() for w in row] for i, row in enumerate(words)]
-        )
+        ids = {w: self.answer_ids(w) for w in {w for row in words for w in row}}
+        return np.array([[p[i, ids[w]].sum() for w in row] for i, row in enumerate(words)])
 
     def decode(self, logits: Float[Tensor, "n vocab"]) -> list[str]:
         """The most probable next word of each row, lower-case and stripped."""

@@ -193,7 +193,7 @@ def removal_rows(vlm: VLM) -> list[dict]:
         answers = []
         for i in range(0, len(trials), 64):
             some = trials[i : i + 64]
-            x = vlm.prepare([t.stimulus.image for t in some], [t.question for t in some])
+            x = I.inputs(vlm, some)
             edit = I.replace_visual(vlm.positions(x), I.ordering_removed(vlm, some))
             answers += vlm.decode(vlm.forward(x, [(0, edit)]).logits)
         right = _hits(answers, trials)
