@@ -7,6 +7,15 @@ import dualmech
 from dualmech import stimuli, train
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Nothing measured before may stand in for what a test measures."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DUALMECH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A checkpoint folder.  Its weights are so large that what one token holds shows far away."""

@@ -62,7 +62,7 @@ def test_last_token_patch(vlm, plain, task, direction):
         want = named(vlm, p, pairs, ("clean", "ordering", "attribute"))
         assert found[slot] == pytest.approx(want, abs=1e-6)
     assert abs(found[0] - found[8]).max() > 1e-3
-    assert I.last_token_patch(vlm, pairs, slots=[8, 2], batch=2) == pytest.approx(
+    assert I.last_token_patch(vlm, pairs, slots=[8, 2], chunk=2) == pytest.approx(
         found[[8, 2]], abs=1e-5
     )
 
@@ -117,7 +117,7 @@ def test_all_slots_is_the_default_and_batches_do_not_matter(vlm):
     pairs = S.swap_pairs("squares", "left", 2) + S.swap_pairs("squares", "above", 2)
     whole = I.region_swap(vlm, pairs, "random", seed=3)
     assert whole.shape == (9, 4, 2)
-    assert I.region_swap(vlm, pairs, "random", seed=3, batch=1) == pytest.approx(whole, abs=1e-5)
+    assert I.region_swap(vlm, pairs, "random", seed=3, chunk=1) == pytest.approx(whole, abs=1e-5)
     with pytest.raises(ValueError, match="unknown region 'corner'"):
         I.region_swap(vlm, pairs, "corner")
 
@@ -131,7 +131,7 @@ def test_region_swap_with_other_visual_tokens(vlm, plain):
         for trial in (pair.clean, pair.counterfactual)
     }
 
-    def visual(trials):
+    def visual(_vlm, trials):
         return torch.stack([fixed[t.question + t.answer] for t in trials])
 
     found = I.region_swap(vlm, pairs, "object", slots=[0], visual=visual)
@@ -139,8 +139,8 @@ def test_region_swap_with_other_visual_tokens(vlm, plain):
 
     def write(resid):
         for k, pair in enumerate(pairs):
-            resid[k, 1:145] = visual([pair.clean])[0]
-            resid[k, 1 + target] = visual([pair.counterfactual])[0][source]
+            resid[k, 1:145] = visual(vlm, [pair.clean])[0]
+            resid[k, 1 + target] = visual(vlm, [pair.counterfactual])[0][source]
         return resid
 
     _, p = naive(plain, inputs(vlm, [p.clean for p in pairs]), 0, write)
@@ -245,7 +245,7 @@ def test_matched_null_moves_as_far_along_one_line():
 def test_amplified_answers(vlm, plain):
     trials = [*S.trials("squares")[:3], *S.trials("objects")[-2:]]
     directions = torch.randn(2, 128, generator=torch.Generator().manual_seed(2))
-    found = I.amplified_answers(vlm, trials, directions, [0.0, 3.0, 40.0], batch=3)
+    found = I.amplified_answers(vlm, trials, directions, [0.0, 3.0, 40.0], chunk=3)
     images, questions = [t.stimulus.image for t in trials], [t.question for t in trials]
     assert list(found) == [0.0, 3.0, 40.0]
     assert found[0.0] == vlm.answer(images, questions)

@@ -61,7 +61,12 @@ def _is_litter(path: Path) -> bool:
 
 
 def digest(notebook, shared: dict[str, str]) -> str:
-    """What a chapter's outputs depend on, in one hash."""
+    """What a chapter's outputs depend on, in one hash.
+
+    The kept results, which chapters write, count only for a chapter that collects them.
+    """
+    if not any("results.collect(" in c.source for c in notebook.cells):
+        shared = {k: v for k, v in shared.items() if not k.startswith("data/results/")}
     code = [(c.source, c.metadata.get("tags")) for c in notebook.cells if c.cell_type == "code"]
     parts = [sys.version_info[:2], shared, code, notebook.metadata.get("kernelspec")]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -89,6 +94,8 @@ def execute(source, chapter: Path):
         command += [f"--nbmake-timeout={CELL_LIMIT}", "-p", "no:cacheprovider", str(copy)]
         # A chapter runs on what ships with the book, so a call to the model hub is an error.
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+        for name in ("results", "cache"):
+            environment.setdefault(f"DUALMECH_{name.upper()}", str(Path.cwd() / "_build" / name))
         run = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
         if run.returncode:
             raise BuildError(run.stdout + run.stderr)

@@ -9,7 +9,7 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 _MODULES = ("figures", "interventions", "metrics", "models", "paper", "probes", "regions",
-            "report", "results", "stimuli", "train")  # fmt: skip
+            "report", "results", "stimuli", "sweeps", "train", "widgets")  # fmt: skip
 
 
 def __getattr__(name: str):

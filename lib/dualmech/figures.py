@@ -140,3 +140,62 @@ def shares(series: dict, xlabel: str = "", ylabel: str = "accuracy", lines: dict
     if len(handles) > 1:
         fig.legend(handles=handles, loc="outside lower center", ncols=2)
     return fig
+
+
+def curves(
+    series: dict, xlabel: str = "slot", ylabel: str = "effect", lines: dict | None = None, ax=None
+):
+    """Numbers over slots (or alphas), with bands: {series: {x: {"value", "low", "high"}}}.
+
+    lines: {words: height}, drawn dashed.  ax: draw here, without a legend, instead of on a
+    new figure.  Returns the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    alone = ax is None
+    fig, ax = plt.subplots(figsize=(5.6, 4.2)) if alone else (ax.figure, ax)
+    for k, (name, one) in enumerate(series.items()):
+        x, stats = list(one), list(one.values())
+        look = {"color": COLOURS[k % len(COLOURS)], "marker": "osD^vP*"[k % 7], "markersize": 6}
+        ax.plot(x, [s["value"] for s in stats], label=name, **look)
+        low, high = [s["low"] for s in stats], [s["high"] for s in stats]
+        ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    for k, (words, height) in enumerate((lines or {}).items()):
+        style = ("--", ":", "-.")[k % 3]
+        ax.axhline(height, label=words, color="0.35", linestyle=style, linewidth=1.5, zorder=1)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if alone and len(series) + len(lines or {}) > 1:
+        fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def maps(grids, titles, label: str, low: float = 0.0, high: float = 1.0, columns: int = 3):
+    """Heat maps over the token grid, (rows, cols) each, with one colour bar."""
+    import matplotlib.pyplot as plt
+
+    if len(grids) != len(titles):
+        raise ValueError(f"{len(grids)} maps but {len(titles)} titles")
+    rows, wide = -(-len(grids) // columns), 6.0 / columns
+    fig, axes = plt.subplots(rows, columns, figsize=(6.0, rows * (wide + 0.3) + 0.9), squeeze=False)
+    for ax in axes.flat[len(grids) :]:
+        ax.set_visible(False)
+    for ax, grid, title in zip(axes.flat, grids, titles, strict=False):
+        drawn = ax.imshow(grid, vmin=low, vmax=high)
+        ax.set_title(title, fontsize=13)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set(visible=True, color="0.6")
+    fig.colorbar(drawn, ax=axes, orientation="horizontal", label=label, fraction=0.06, pad=0.03)
+    return fig
+
+
+def table(head, rows) -> None:
+    """Display a Markdown table; cells are words, numbers (three decimals) or shares with their
+    intervals ({"value", "low", "high"})."""
+
+    def cell(x):
+        if isinstance(x, dict):
+            return f"{x['value']:.2f} [{x['low']:.2f}, {x['high']:.2f}]"
+        return f"{x:.3f}" if isinstance(x, float) else str(x)
+
+    lines = [head, ["---"] * len(head), *rows]
+    say("\n".join("| " + " | ".join(cell(x) for x in line) + " |" for line in lines))

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from . import stimuli
-from .models import VLM, Run
+from . import stimuli, sweeps
+from .models import VLM
 from .regions import swap, tokens_of
 
 VERTICAL = {"left": False, "right": False, "above": True, "below": True}
@@ -27,36 +26,84 @@ def inputs(vlm: VLM, trials) -> dict[str, Tensor]:
     return vlm.prepare([t.stimulus.image for t in trials], [t.question for t in trials])
 
 
-def _sweep(vlm: VLM, clean: Run, pairs, slots: list[int], edit: Callable) -> np.ndarray:
-    """Target probabilities (slots, n, targets) after edit(slot, residual copy) at each slot."""
-    words, found = [list(pair.targets.values()) for pair in pairs], []
-    for slot in slots:
-        resid = clean.resid[slot].clone()
-        edit(slot, resid)
-        found.append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
-    return np.stack(found)
+def patch(
+    vlm: VLM,
+    pairs: list,
+    choose: Callable,
+    slots: Iterable[int] | None = None,
+    *,
+    visual: Callable | None = None,
+    own: bool = False,
+    label: str = "patch",
+    chunk: int = 50,
+) -> Float[np.ndarray, "slots n targets"]:
+    """Probability of each target answer after an interchange intervention at each slot.
+
+    choose(pair, k) -> (targets, sources): the tokens of pair k to overwrite and those to take
+    the states from.  A token is a visual token's raster index, or negative and then counted
+    from the end of the prompt (-1 is the last token).  visual(vlm, trials) -> visual tokens (n,
+    tokens, d_model) to use instead of the encoder's own in both runs, e.g. `ordering_removed`
+    (paper Sec. 5.3.3).  own: take the states from the clean image itself instead of the
+    counterfactual.  Target order: that of `pairs[0].targets`.
+    """
+    slots = list(range(vlm.n_slots)) if slots is None else list(slots)
+    moves = [tuple(np.asarray(tokens) for tokens in choose(p, k)) for k, p in enumerate(pairs)]
+    for target, source in moves:
+        if len(target) != len(source):
+            raise ValueError(f"{len(target)} tokens to overwrite, but {len(source)} to take from")
+
+    def compute(part):
+        some, chosen = zip(*part, strict=True)
+        runs = []
+        for trials in ([p.clean for p in some], [p.counterfactual for p in some])[: 2 - own]:
+            x = inputs(vlm, trials)
+            at = vlm.positions(x)
+            edits = [] if visual is None else [(0, replace_visual(at, visual(vlm, trials)))]
+            runs.append(vlm.forward(x, edits, slots=slots))
+        clean, other = runs[0], runs[-1]
+        row = torch.tensor([k for k, (target, _) in enumerate(chosen) for _ in target])
+        target, source = (
+            torch.cat([_places(at[k], m[side]) for k, m in enumerate(chosen)]) for side in (0, 1)
+        )
+        words = [list(pair.targets.values()) for pair in some]
+        found = []
+        for slot in slots:
+            resid = clean.resid[slot].clone()
+            resid[row, target] = other.resid[slot][row, source]
+            found.append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
+        return np.stack(found)
+
+    settings = _settings(slots, visual, own)
+    return sweeps.run(
+        vlm, list(zip(pairs, moves, strict=True)), compute, label, settings,
+        kept=len(slots), chunk=chunk, axis=1,
+    )  # fmt: skip
+
+
+def _places(at: Tensor, tokens: np.ndarray) -> Tensor:
+    """Sequence positions of tokens given as in `patch`; negative ones stay negative."""
+    tokens = torch.from_numpy(tokens).long().to(at.device)
+    return torch.where(tokens < 0, tokens, at[tokens.clamp(min=0)])
+
+
+def _settings(*parts):
+    """The parts, if their content can be told; None, which switches keeping off, if not."""
+    try:
+        sweeps.content(parts)
+    except TypeError:
+        return None
+    return parts
 
 
 def last_token_patch(
-    vlm: VLM, pairs: list, slots: Iterable[int] | None = None, batch: int = 50
+    vlm: VLM, pairs: list, slots: Iterable[int] | None = None, chunk: int = 50
 ) -> Float[np.ndarray, "slots n targets"]:
     """Probability of each target answer after the last token's state at a slot is patched.
 
     The clean run's residual at the last position is overwritten by the counterfactual run's
     (paper Sec. 5.1).  Target order: that of `pairs[0].targets`.
     """
-    slots = list(range(vlm.n_slots)) if slots is None else list(slots)
-    found = []
-    for i in tqdm(range(0, len(pairs), batch), desc="last token", leave=False):
-        some = pairs[i : i + batch]
-        clean = vlm.forward(inputs(vlm, [p.clean for p in some]), slots=slots)
-        other = vlm.forward(inputs(vlm, [p.counterfactual for p in some]), slots=slots)
-
-        def edit(slot, resid, other=other):
-            resid[:, -1] = other.resid[slot][:, -1]
-
-        found.append(_sweep(vlm, clean, some, slots, edit))
-    return np.concatenate(found, 1)
+    return patch(vlm, pairs, lambda pair, k: ([-1], [-1]), slots, label="last token", chunk=chunk)
 
 
 def region_swap(
@@ -64,46 +111,100 @@ def region_swap(
     pairs: list,
     region: str,
     slots: Iterable[int] | None = None,
-    batch: int = 50,
+    chunk: int = 50,
     seed: int = 0,
     visual: Callable | None = None,
     own: bool = False,
 ) -> Float[np.ndarray, "slots n targets"]:
     """Probability of each target after a region is swapped in from the mirrored image.
 
-    region: see `regions.swap`.  visual: a function of a list of trials that returns visual
-    tokens (n, tokens, d_model) to use instead of the encoder's own in both runs, e.g.
-    `ordering_removed` (paper Sec. 5.3.3).  own: take the states from the clean image itself, so
-    that tokens change places and what they know of the layout stays right.
+    region: see `regions.swap`; visual and own: see `patch`.  With own, tokens change places
+    and what they know of the layout stays right.
+    """
+
+    def choose(pair, k):
+        moved = swap(
+            region, pair.clean.stimulus, vlm.grid[0], VERTICAL[pair.clean.direction], seed + k
+        )
+        return moved.target, moved.source
+
+    return patch(
+        vlm, pairs, choose, slots, visual=visual, own=own, label=f"{region} swap", chunk=chunk
+    )
+
+
+def steer(
+    vlm: VLM,
+    pairs: list,
+    vectors: Callable,
+    slots: Iterable[int] | None = None,
+    *,
+    label: str = "steer",
+    chunk: int = 50,
+) -> Float[np.ndarray, "slots n targets"]:
+    """Probability of each target answer after vectors are added to tokens at each slot.
+
+    vectors(pair, slot) -> list of (tokens, vector (d_model,)); tokens as in `patch`.  Pairs may
+    be trials with `targets`, as nothing but the clean run is read.
     """
     slots = list(range(vlm.n_slots)) if slots is None else list(slots)
-    found = []
-    for i in tqdm(range(0, len(pairs), batch), desc=f"{region} swap", leave=False):
-        some = pairs[i : i + batch]
-        runs = []
-        for trials in ([p.clean for p in some], [p.counterfactual for p in some])[: 2 - own]:
-            x = inputs(vlm, trials)
-            at = vlm.positions(x)
-            edits = [] if visual is None else [(0, replace_visual(at, visual(trials)))]
-            runs.append(vlm.forward(x, edits, slots=slots))
-        clean, other = runs[0], runs[-1]
-        swaps = [
-            swap(region, p.clean.stimulus, vlm.grid[0], VERTICAL[p.clean.direction], seed + i + k)
-            for k, p in enumerate(some)
-        ]
-        target, source = (
-            at.gather(
-                1, torch.from_numpy(np.stack([getattr(s, name) for s in swaps])).to(at.device)
-            )
-            for name in ("target", "source")
-        )
-        row = torch.arange(len(some), device=at.device)[:, None]
+    moves = [
+        [[(np.asarray(t), torch.as_tensor(v)) for t, v in vectors(pair, s)] for s in slots]
+        for pair in pairs
+    ]
 
-        def edit(slot, resid, row=row, target=target, source=source, other=other):
-            resid[row, target] = other.resid[slot][row, source]
+    def compute(part):
+        some, chosen = zip(*part, strict=True)
+        x = inputs(vlm, [p.clean for p in some])
+        at = vlm.positions(x)
+        clean = vlm.forward(x, slots=slots)
+        words = [list(pair.targets.values()) for pair in some]
+        found = []
+        for i, slot in enumerate(slots):
+            resid = clean.resid[slot].clone()
+            for k, each in enumerate(chosen):
+                for tokens, vector in each[i]:
+                    resid[k, _places(at[k], tokens)] += vector.to(resid)
+            found.append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
+        return np.stack(found)
 
-        found.append(_sweep(vlm, clean, some, slots, edit))
-    return np.concatenate(found, 1)
+    return sweeps.run(
+        vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots,),
+        kept=len(slots), chunk=chunk, axis=1,
+    )  # fmt: skip
+
+
+def read(
+    vlm: VLM, trials: list, tokens: Callable, slots: Iterable[int] | None = None, chunk: int = 50
+) -> Float[Tensor, "slots n k d_model"]:
+    """Residuals of chosen tokens at each slot; tokens(trial) -> k tokens, as in `patch`.
+
+    Raises ValueError if the trials choose different numbers of tokens.
+    """
+    slots = list(range(vlm.n_slots)) if slots is None else list(slots)
+    chosen = [np.asarray(tokens(t)) for t in trials]
+    if len({len(c) for c in chosen}) != 1:
+        raise ValueError("the same number of tokens must be read from each trial")
+    found, size = [], min(chunk, sweeps.room(vlm, len(slots)))
+    for i in range(0, len(trials), size):
+        x = inputs(vlm, trials[i : i + size])
+        at = vlm.positions(x)
+        run = vlm.forward(x, slots=slots)
+        where = torch.stack([_places(a, c) for a, c in zip(at, chosen[i : i + size], strict=True)])
+        row = torch.arange(len(at), device=at.device)[:, None]
+        found.append(torch.stack([run.resid[slot][row, where] for slot in slots]))
+    return torch.cat(found, 1)
+
+
+def answers(vlm: VLM, trials: list, visual: Callable | None = None, chunk: int = 64) -> list[str]:
+    """The model's answers, with other visual tokens if asked; visual: see `patch`."""
+
+    def compute(some):
+        x = inputs(vlm, some)
+        edits = [] if visual is None else [(0, replace_visual(vlm.positions(x), visual(vlm, some)))]
+        return np.array(vlm.decode(vlm.forward(x, edits).logits))
+
+    return sweeps.run(vlm, trials, compute, "answers", _settings(visual), chunk=chunk).tolist()
 
 
 def replace_visual(
@@ -123,10 +224,12 @@ def ordering_removed(vlm: VLM, trials: list) -> Float[Tensor, "n tokens d_model"
     """Visual tokens whose encoder-made ordering is gone (paper Sec. 5.3.3; Table 5).
 
     Each item's tokens come from an image of that item alone in the centre of a white canvas;
-    every other token from an all-white image, at the same place of the grid.
+    every other token from an all-white image, at the same place of the grid.  Raises
+    ValueError if Squares and other tasks are mixed.
     """
     grid = vlm.grid[0]
-    geometry = stimuli.Geometry(grid, vlm.px, 2, 2)
+    box = trials[0].stimulus.boxes[0]
+    geometry = stimuli.Geometry(grid, vlm.px, int(box[2] - box[0]) // vlm.px, 0)
     centre = geometry.cells(False, 1)
     full = trials[0].task == "squares"
     if any((t.task == "squares") != full for t in trials):
@@ -185,24 +288,39 @@ def amplified_answers(
     alphas: Iterable[float],
     how: str = "projection",
     null: int | None = None,
-    batch: int = 64,
+    where: str = "all",
+    chunk: int = 64,
 ) -> dict[float, list[str]]:
-    """Answers after all visual tokens entering the LM are amplified, for each alpha.
+    """Answers after visual tokens entering the LM are amplified, for each alpha.
 
     null: the seed of a norm-matched random direction to use instead (see `matched_null`).
+    where: "all" visual tokens, "object" for those that items cover, "background" for the rest.
     """
-    out: dict[float, list[str]] = {alpha: [] for alpha in alphas}
-    for i in tqdm(range(0, len(trials), batch), desc="amplify", leave=False):
-        some = trials[i : i + batch]
+    alphas = list(alphas)
+    if where not in ("all", "object", "background"):
+        raise ValueError(f"where is 'all', 'object' or 'background', not {where!r}")
+
+    def touched(t) -> Tensor:
+        owned = np.concatenate([tokens_of(b, vlm.px, vlm.grid[1]) for b in t.stimulus.boxes])
+        mask = np.isin(np.arange(vlm.grid[0] * vlm.grid[1]), owned) == (where == "object")
+        return torch.from_numpy(mask | (where == "all"))
+
+    def compute(some):
         x = inputs(vlm, some)
         at = vlm.positions(x)
         clean = vlm.forward(x, slots=[0])
         row = torch.arange(len(at), device=at.device)[:, None]
         states = clean.resid[0][row, at]
-        for alpha in out:
+        mask = torch.stack([touched(t) for t in some])[..., None].to(at.device)
+        found = []
+        for alpha in alphas:
             new = amplified(states, directions, alpha, how)
             if null is not None:
                 new = matched_null(states, new, null)
-            resid = replace_visual(at, new)(clean.resid[0])
-            out[alpha] += vlm.decode(vlm.suffix(clean, 0, resid))
-    return out
+            resid = replace_visual(at, torch.where(mask, new, states))(clean.resid[0])
+            found.append(vlm.decode(vlm.suffix(clean, 0, resid)))
+        return np.array(found)
+
+    settings = (directions, alphas, how, null, where)
+    found = sweeps.run(vlm, trials, compute, "amplify", settings, kept=1, chunk=chunk, axis=1)
+    return dict(zip(alphas, found.tolist(), strict=True))

@@ -53,3 +53,10 @@ def fit(
             F.cross_entropy(states.float() @ weights + bias, labels).backward()
             optimizer.step()
     return Probe(weights.detach(), bias.detach())
+
+
+def heat_map(
+    probe: Probe, states: Float[Tensor, "n tokens d_model"], grid: tuple[int, int]
+) -> Float[Tensor, "rows cols classes"]:
+    """Class probabilities per cell of the token grid, averaged over images (paper Fig. 4)."""
+    return probe(states).mean(0).reshape(*grid, -1)

@@ -190,12 +190,7 @@ def removal_rows(vlm: VLM) -> list[dict]:
     rows = []
     for task in S.TASKS:
         trials = S.trials(task, heldout=True)
-        answers = []
-        for i in range(0, len(trials), 64):
-            some = trials[i : i + 64]
-            x = I.inputs(vlm, some)
-            edit = I.replace_visual(vlm.positions(x), I.ordering_removed(vlm, some))
-            answers += vlm.decode(vlm.forward(x, [(0, edit)]).logits)
+        answers = I.answers(vlm, trials, visual=I.ordering_removed)
         right = _hits(answers, trials)
         for d in S.DIRECTIONS:
             rows.append(
@@ -212,9 +207,7 @@ def removal_rows(vlm: VLM) -> list[dict]:
         rows.append(_row("i", f"{task}, reference named instead", "all", share(named)))
     for d in S.DIRECTIONS:
         pairs = S.swap_pairs("squares", d, PAIRS)
-        removed = I.region_swap(
-            vlm, pairs, "object", visual=lambda trials: I.ordering_removed(vlm, trials)
-        )[:, :, 1]
+        removed = I.region_swap(vlm, pairs, "object", visual=I.ordering_removed)[:, :, 1]
         peak = int(removed.mean(1).argmax())
         rows.append(
             _row(

@@ -38,6 +38,8 @@ DIRECTIONS = ("left", "right", "above", "below")
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 PHRASES = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 TASKS = ("squares", "shapes", "objects")
+UNNAMED = "unnamed"  # colour or shape of an item that no word of the book describes
+BLENDS = {"union": np.maximum, "overlap": np.minimum, "difference": lambda a, b: abs(a - b)}
 SUPERSAMPLE = 4  # sub-samples per pixel and axis when a sprite's coverage is measured
 
 
@@ -93,17 +95,29 @@ MINI = GEOMETRIES["mini"]
 
 @dataclass(frozen=True)
 class Item:
-    """One thing on a canvas: a shape with a colour, or an object (colour None)."""
+    """One thing on a canvas: a shape with a colour, or an object (colour None).
+
+    rgb: shade to draw it in (its colour's own if not given); with it the colour may be
+    "unnamed".  blend: (shape, shape, one of BLENDS) of a shape that is "unnamed".
+    """
 
     shape: str
     colour: str | None = None
+    rgb: tuple[int, int, int] | None = None
+    blend: tuple[str, str, str] | None = None
 
     def __post_init__(self):
+        if (self.shape == UNNAMED) != (self.blend is not None):
+            raise ValueError("an unnamed shape, and no other, needs a blend of two shapes")
+        if self.colour == UNNAMED and self.rgb is None:
+            raise ValueError("an unnamed colour needs an rgb triple")
+        if self.colour is None and self.rgb is not None:
+            raise ValueError(f"the {self.shape} is drawn in its own colours; leave rgb out")
         if self.colour is None and self.shape not in OBJECTS:
             raise ValueError(f"unknown object {self.shape!r}; known: {', '.join(OBJECTS)}")
-        if self.colour is not None and self.shape not in SHAPES:
+        if self.colour is not None and self.shape not in (*SHAPES, UNNAMED):
             raise ValueError(f"unknown shape {self.shape!r}; known: {', '.join(SHAPES)}")
-        if self.colour is not None and self.colour not in COLOURS:
+        if self.colour is not None and self.colour not in (*COLOURS, UNNAMED):
             raise ValueError(f"unknown colour {self.colour!r}; known: {', '.join(COLOURS)}")
 
     @property
@@ -219,7 +233,6 @@ def _inside(kind, u, v, args=()):
     return r * r * r <= x * x * y * y * y
 
 
-@lru_cache(maxsize=4096)
 def sprite(item: Item, size: int, full: bool = False) -> np.ndarray:
     """RGBA drawing of an item, float (size, size, 4): colour 0-255, alpha 0-1.
 
@@ -227,6 +240,19 @@ def sprite(item: Item, size: int, full: bool = False) -> np.ndarray:
     """
     if size < 4:
         raise ValueError(f"an item needs at least 4 pixels a side, got {size}")
+    if item.rgb is None and item.blend is None:
+        return _drawing(item, size, full)
+    first, second, how = item.blend or (item.shape, item.shape, "union")
+    out = _drawing(Item(first, "black"), size, full and item.blend is None).copy()
+    if item.blend is not None:
+        out[..., 3] = BLENDS[how](out[..., 3], _drawing(Item(second, "black"), size, False)[..., 3])
+    out[..., :3] = COLOURS[item.colour] if item.rgb is None else item.rgb
+    return out
+
+
+@lru_cache(maxsize=4096)
+def _drawing(item: Item, size: int, full: bool) -> np.ndarray:
+    """The sprite of an item in its own colours, read-only."""
     n = size * SUPERSAMPLE
     line = (np.arange(n) * 2 + 1 - n) / n
     v, u = np.meshgrid(line, line, indexing="ij")
@@ -388,24 +414,21 @@ def heldout_combinations(items, boxes=None, side: int = MINI.side) -> list[str]:
     """The combinations in an image that training never shows, as readable strings.
 
     Held out are: 30 % of the unordered triples of answers (colours or objects); the five
-    non-square pairs of the Shapes task and 10 % of the other shape-colour pairs; and 10 %
-    of the places of each item (cells of a 4 x 4 division of the canvas), if boxes are given.
+    non-square pairs of the Shapes task; and 10 % of the places of each item (cells of a 4 x 4
+    division of the canvas), if boxes are given.  An unnamed colour is part of none.
     """
     found = []
     names = sorted(item.answer for item in items)
-    if len(names) == 3 and _drawn("triple " + "-".join(names), 0.3):
+    if len(names) == 3 and UNNAMED not in names and _drawn("triple " + "-".join(names), 0.3):
         found.append("triple " + "-".join(names))
     for item in items:
-        if item.colour is None or item.shape == "square":
-            continue
-        pair = f"pair {item.colour}-{item.shape}"
-        if (item.shape, item.colour) in SHAPE_PAIRS or _drawn(pair, 0.1):
-            found.append(pair)
+        if item.shape != "square" and (item.shape, item.colour) in SHAPE_PAIRS:
+            found.append(f"pair {item.colour}-{item.shape}")
     if boxes is not None:
         for item, (left, top, right, bottom) in zip(items, boxes, strict=True):
             col, row = (left + right) * 2 // side, (top + bottom) * 2 // side
             place = f"place {item.answer}-{row}-{col}"
-            if _drawn(place, 0.1):
+            if item.answer != UNNAMED and _drawn(place, 0.1):
                 found.append(place)
     return found
 

@@ -1,0 +1,148 @@
+"""Long measurements in chunks: shown, kept by content, and within the memory there is.
+
+A chunk's result is written as soon as it is known, under a name made of everything that decides
+it: the weights, the library's code, the inputs and the settings.  So a run that was stopped goes
+on where it was, a second run is quick, and a result can never be stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from tqdm.auto import tqdm
+
+CODE = ("interventions", "models", "probes", "regions", "stimuli", "sweeps")
+
+
+def cache_dir() -> Path:
+    """Where chunks are kept: $DUALMECH_CACHE, or `.cache/dualmech` in the home folder."""
+    return Path(os.environ.get("DUALMECH_CACHE", "~/.cache/dualmech")).expanduser()
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Hash of the modules that decide a measurement."""
+    here = Path(__file__).parent
+    return content([(here / f"{name}.py").read_text() for name in CODE])
+
+
+def content(*parts) -> str:
+    """Hash of numbers, strings, arrays, dataclasses and lists of them.
+
+    Raises TypeError for anything whose content cannot be told, such as a lambda.
+    """
+    digest = hashlib.sha256()
+    _feed(digest, parts)
+    return digest.hexdigest()[:24]
+
+
+def _feed(digest, part) -> None:
+    if isinstance(part, torch.Tensor):
+        part = part.detach().cpu().float().numpy()
+    if isinstance(part, np.ndarray):
+        digest.update(f"{part.dtype.str}{part.shape}".encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
+    elif part is None or isinstance(part, str | int | float | np.generic):
+        digest.update(f"{type(part).__name__}:{part!r};".encode())
+    elif is_dataclass(part):
+        _feed(digest, [type(part).__name__, *(getattr(part, f.name) for f in fields(part))])
+    elif isinstance(part, dict):
+        _feed(digest, list(part.items()))
+    elif isinstance(part, list | tuple | range):
+        digest.update(f"({len(part)}".encode())
+        for one in part:
+            _feed(digest, one)
+    elif getattr(part, "__module__", "").startswith("dualmech.") and "<" not in part.__qualname__:
+        digest.update(f"{part.__module__}.{part.__qualname__}".encode())
+    else:
+        raise TypeError(f"cannot tell the content of {part!r}")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def room(vlm, kept: int) -> int:
+    """How many items' runs fit in half of the free memory, if `kept` residuals of each stay."""
+    config = vlm.model.config.text_config
+    seq = vlm.grid[0] * vlm.grid[1] + 64  # visual tokens and a question
+    size = torch.finfo(vlm.model.dtype).bits // 8
+    resid = seq * vlm.d_model * size * (2 * kept + 12)  # two runs, a copy, one layer's own
+    attention = 3 * 4 * config.num_attention_heads * seq * seq
+    return max(1, int(free_memory(vlm.device) / 2 // (resid + attention)))
+
+
+def run(
+    vlm,
+    items: list,
+    compute: Callable[[list], np.ndarray],
+    label: str,
+    settings=(),
+    kept: int = 0,
+    chunk: int = 50,
+    axis: int = 0,
+) -> np.ndarray:
+    """compute(items) in chunks, joined along an axis.
+
+    settings: what decides the result besides the items and the model; None switches keeping off.
+    kept: residuals that compute keeps per item, to know how many items fit in memory; if they do
+    not fit after all, half as many are tried.  Raises RuntimeError if a single one does not fit.
+    """
+    if not items:
+        raise ValueError(f"nothing to measure: no items for {label!r}")
+    found = []
+    bar = tqdm(total=len(items), desc=label, leave=False)
+    for i in range(0, len(items), chunk):
+        part, path = items[i : i + chunk], None
+        if settings is not None:
+            told = (vlm.fingerprint, str(vlm.model.dtype), vlm.device.type, code_version())
+            path = cache_dir() / f"{content(told, label, settings, part)}.npy"
+        found.append(_kept(path) if path and path.exists() else None)
+        if found[-1] is None:
+            found[-1] = _fitting(vlm, part, compute, axis, min(chunk, room(vlm, kept)))
+            if path:
+                _keep(path, found[-1])
+        bar.update(len(part))
+    bar.close()
+    return np.concatenate(found, axis)
+
+
+def _fitting(vlm, part, compute, axis, size):
+    while True:
+        try:
+            some = [compute(part[i : i + size]) for i in range(0, len(part), size)]
+            return np.concatenate([np.asarray(one) for one in some], axis)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise RuntimeError(
+                    f"one item does not fit on {vlm.device}: load {vlm.name} in a smaller "
+                    "precision, or take a smaller model"
+                ) from None
+            size //= 2
+            torch.cuda.empty_cache()
+
+
+def _kept(path: Path) -> np.ndarray | None:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # cut short by a full disk: measure again
+        return None
+
+
+def _keep(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with part.open("wb") as file:
+        np.save(file, values, allow_pickle=False)
+    part.replace(path)
