@@ -62,6 +62,17 @@ def test_a_change_in_any_input_is_seen(book, path):
     assert digest(book) != before
 
 
+def test_kept_results_count_only_for_a_chapter_that_collects_them(book):
+    path = book / "data/results/mini/strips.json"
+    path.parent.mkdir(parents=True)
+    for code, counts in (("1 + 1", False), ("dm.results.collect()", True)):
+        write(book, code=code)
+        path.write_text("old")
+        before = digest(book)
+        path.write_text("new")
+        assert (digest(book) != before) == counts
+
+
 def test_a_moved_or_deleted_input_is_seen(book):
     before = digest(book)
     (book / "data/number.txt").rename(book / "data/moved.txt")

@@ -297,3 +297,83 @@ def test_a_swap_within_the_own_image_is_a_plain_exchange_of_its_states(vlm):
     words = [list(p.targets.values()) for p in pairs]
     wanted = vlm.probabilities(vlm.forward(x, [(0, exchange)]).logits, words)
     np.testing.assert_allclose(got[0], wanted, atol=1e-6)
+
+
+# --- general patches, steering, reading ------------------------------------------------
+
+
+def test_patch_of_text_and_visual_tokens_together(vlm, plain):
+    pairs = S.last_token_pairs("squares", "above", 3, seed=2)
+    chosen = [([-3, 5, 140], [-2, 7, 0]), ([-1], [-1]), ([], [])]
+    found = I.patch(vlm, pairs, lambda pair, k: chosen[k], slots=[3])
+    other, _ = naive(plain, inputs(vlm, [p.counterfactual for p in pairs]), 3)
+    length = other.shape[1]
+
+    def write(resid):
+        for k, (target, source) in enumerate(chosen):
+            for t, s in zip(target, source, strict=True):
+                # one <s> before the 144 visual tokens
+                to, of = (i + length if i < 0 else i + 1 for i in (t, s))
+                resid[k, to] = other[k, of]
+        return resid
+
+    _, p = naive(plain, inputs(vlm, [p.clean for p in pairs]), 3, write)
+    want = named(vlm, p, pairs, ("clean", "ordering", "attribute"))
+    assert found[0] == pytest.approx(want, abs=1e-6)
+    with pytest.raises(ValueError, match="2 tokens to overwrite, but 1 to take from"):
+        I.patch(vlm, pairs, lambda pair, k: ([1, 2], [1]))
+
+
+def test_steer(vlm, plain):
+    pairs = S.swap_pairs("objects", "right", 2)
+    one, two = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
+    found = I.steer(vlm, pairs, lambda p, slot: [([3, 4], slot * one), ([-1], two)], slots=[2, 8])
+    for i, slot in enumerate((2, 8)):
+
+        def add(resid, slot=slot):
+            resid[:, 4:6] += slot * one
+            resid[:, -1] += two
+            return resid
+
+        _, p = naive(plain, inputs(vlm, [p.clean for p in pairs]), slot, add)
+        assert found[i] == pytest.approx(named(vlm, p, pairs, ("clean", "flipped")), abs=1e-6)
+
+
+def test_read(vlm, plain, trials):
+    found = I.read(vlm, trials, lambda t: [0, 77, -1], slots=[0, 5, 8], chunk=4)
+    assert found.shape == (3, 6, 3, 128)
+    for k, trial in enumerate(trials):
+        for i, slot in enumerate((0, 5, 8)):
+            resid, _ = naive(plain, inputs(vlm, [trial]), slot)
+            want = torch.stack([resid[0, 1], resid[0, 78], resid[0, -1]])
+            assert_close(found[i, k], want, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="the same number of tokens"):
+        I.read(vlm, trials, lambda t: [0] * len(t.question.split()))
+
+
+def test_answers(vlm, trials):
+    images, questions = [t.stimulus.image for t in trials], [t.question for t in trials]
+    assert I.answers(vlm, trials) == vlm.answer(images, questions)
+    white = [S.draw([], []).image] * len(trials)
+    blind = I.answers(vlm, trials, lambda vlm, some: vlm.visual(white[: len(some)]))
+    assert blind == vlm.answer(white, questions)
+
+
+@pytest.mark.parametrize("where", ["object", "background"])
+def test_amplified_answers_at_a_part_of_the_image(vlm, plain, where):
+    trials = S.swap_pairs("squares", "left", 1)
+    trials = [trials[0].clean, trials[0].counterfactual]
+    directions = torch.randn(2, 128, generator=torch.Generator().manual_seed(4))
+    found = I.amplified_answers(vlm, trials, directions, [30.0], where=where)[30.0]
+    owned = np.concatenate([R.tokens_of(b, 8, 12) for b in trials[0].stimulus.boxes])
+    assert len(owned) == 12
+    some = owned if where == "object" else np.setdiff1d(np.arange(144), owned)
+
+    def amplify(resid):
+        resid[:, 1 + some] = I.amplified(resid[:, 1 + some], directions, 30.0)
+        return resid
+
+    _, p = naive(plain, inputs(vlm, trials), 0, amplify)
+    assert found == [vlm.words[i] for i in p.argmax(-1).tolist()]
+    with pytest.raises(ValueError, match="where is 'all', 'object' or 'background', not 'edge'"):
+        I.amplified_answers(vlm, trials, directions, [1.0], where="edge")

@@ -476,3 +476,10 @@ def test_load_is_on_the_package():
     assert S.__name__ in {f"dualmech.{m}" for m in dir(dualmech)}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = dualmech.nothing
+
+
+def test_geometry_is_the_papers_or_fits_the_grid(vlm):
+    assert vlm.geometry == S.MINI
+    other = replace(vlm, grid=(24, 24), px=14)
+    assert other.geometry == S.Geometry(24, 14, 4, 3)
+    assert len(other.geometry.cells(False)) == 3

@@ -1,6 +1,7 @@
 """The two plots that several chapters share."""
 
 import matplotlib
+import numpy as np
 import pytest
 
 from dualmech import figures, metrics
@@ -25,3 +26,33 @@ def test_shares_draws_each_value_with_the_ends_of_its_interval():
     assert list(ax.containers[0].lines[0].get_ydata()) == [0.9, 1.0]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["left", "right"]
     assert ax.get_ylim()[0] < 0 and ax.get_ylim()[1] > 1
+
+
+def test_curves_draw_each_series_with_its_band():
+    some = {s: metrics.mean(np.array([0.0, 0.5, 1.0]) * s) for s in (1, 2, 4)}
+    fig = figures.curves({"strip": some, "object": some}, lines={"half": 0.5})
+    ax = fig.axes[0]
+    assert [list(line.get_xdata()) for line in ax.lines[:2]] == [[1, 2, 4]] * 2
+    assert list(ax.lines[0].get_ydata()) == [0.5, 1.0, 2.0]
+    edges = ax.collections[0].get_paths()[0].vertices
+    assert edges[:, 1].max() == some[4]["high"] and edges[:, 1].min() == some[1]["low"]
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["strip", "object", "half"]
+    assert figures.curves({"strip": some}, ax=ax) is fig and len(fig.legends) == 1
+
+
+def test_maps_share_one_scale():
+    fig = figures.maps([np.zeros((2, 3)), np.ones((2, 3))], ["a", "b"], "p", high=0.5, columns=2)
+    shown = [ax for ax in fig.axes if ax.images]
+    assert [ax.get_title() for ax in shown] == ["a", "b"]
+    assert {ax.images[0].get_clim() for ax in shown} == {(0.0, 0.5)}
+    with pytest.raises(ValueError, match="1 maps but 2 titles"):
+        figures.maps([np.zeros((2, 2))], ["a", "b"], "p")
+
+
+def test_table_writes_numbers_and_shares(monkeypatch):
+    said = []
+    monkeypatch.setattr(figures, "say", said.append)
+    figures.table(
+        ["what", "value"], [["a", {"value": 0.5, "low": 0.25, "high": 1}], ["b", 0.12345]]
+    )
+    assert said == ["| what | value |\n| --- | --- |\n| a | 0.50 [0.25, 1.00] |\n| b | 0.123 |"]

@@ -76,3 +76,16 @@ def test_it_trains_where_gradients_are_off():
 def test_a_class_without_an_example():
     with pytest.raises(ValueError, match=r"^classes \[1, 3\] have no example among 3 labels$"):
         probes.fit(torch.ones(3, 4), torch.tensor([0, 2, 2]), classes=4)
+
+
+def test_heat_map_by_hand():
+    probe = probes.Probe(torch.eye(2) * 3, torch.zeros(2))
+    states = torch.zeros(2, 6, 2)
+    states[:, 1, 0] = 1  # row 0, column 1, in both images
+    states[0, 5, 1] = 1  # row 1, column 2, in one
+    found = probes.heat_map(probe, states, (2, 3))
+    sure = 1 / (1 + np.exp(-3))
+    assert found.shape == (2, 3, 2)
+    assert found[0, 1].tolist() == pytest.approx([sure, 1 - sure])
+    assert found[1, 2].tolist() == pytest.approx([(0.5 + 1 - sure) / 2, (0.5 + sure) / 2])
+    assert found[1, 0].tolist() == [0.5, 0.5]

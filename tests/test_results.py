@@ -64,3 +64,46 @@ def test_the_timer_counts_its_block():
         while time.perf_counter() < began + 0.02:
             pass
     assert 0 < clock.seconds <= time.perf_counter() - began
+
+
+def test_the_verdict_follows_from_the_checks():
+    for checks, verdict in (
+        ({"first": True, "then": np.bool_(True)}, "replicates"),
+        ({"first": True, "then": False}, "partly"),
+        ({"first": False, "then": np.bool_(False)}, "does not"),
+    ):
+        one = results.claim("First this, then that.", checks, ["table1.x"], ["a value"])
+        assert one == {
+            "claim": "First this, then that.",
+            "verdict": verdict,
+            "checks": checks,
+            "paper": ["table1.x"],
+            "measured": ["a value"],
+        }
+        json.dumps(one)
+    with pytest.raises(ValueError, match="no check for the claim 'Empty.'"):
+        results.claim("Empty.", {})
+
+
+def test_records_are_collected_and_a_later_folder_wins(tmp_path, vlm, monkeypatch):
+    values = {"accuracy, left": metrics.share([True, False])}
+    claims = [results.claim("It can.", {"above chance": False}, measured=list(values))]
+    for folder, n in (("old", 1), ("new", 2)):
+        monkeypatch.setenv("DUALMECH_RESULTS", str(tmp_path / folder))
+        made = results.record(vlm, "strips", values, claims, seconds=n)
+        assert made["values"] == values and made["claims"] == claims
+    results.record(vlm, "probes", values)
+    found = results.collect(tmp_path / "old", tmp_path / "new")
+    assert [(r["experiment"], r["provenance"]["seconds"]) for r in found] == [
+        ("strips", 2.0),
+        ("probes", 0.0),
+    ]
+    assert (tmp_path / "new" / vlm.name.replace("/", "--") / "probes.json").exists()
+    claims[0]["measured"] = ["accuracy, right"]
+    with pytest.raises(ValueError, match="reads .'accuracy, right'., which was not measured"):
+        results.record(vlm, "lost", values, claims)
+
+
+def test_results_go_to_the_working_folder_unless_told(monkeypatch):
+    monkeypatch.delenv("DUALMECH_RESULTS", raising=False)
+    assert str(results.results_dir()) == "results"

@@ -1,5 +1,6 @@
 """The chapters as they are kept in git, before anything is built."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -42,6 +43,55 @@ def test_code_cells_are_short(path):
     for cell in code_cells(path):
         lines = cell.source.count("\n") + 1
         assert lines <= LONGEST_CELL, f"{lines} lines in {path.name}:\n{cell.source}"
+
+
+# A share, a decimal or a percentage is measured, and nobody may type it: it would go stale unseen.
+MEASURED = re.compile(r"(?<![\w.-])\d*\.\d+(?![\w.])|\b\d+(?:\.\d+)? ?%")
+ALLOWED = {"95 %"}  # the level of every interval
+
+
+def typed_numbers(text: str) -> list[str]:
+    text = re.sub(r"(?m)^### \d+\.\d+ |arXiv[: ][\d.]+", "", text)  # exercises, papers
+    return [n for n in MEASURED.findall(text) if n not in ALLOWED]
+
+
+def words_in_code(source: str) -> str:
+    """The sentences of a code cell, such as captions, without what is computed into them."""
+    tree = ast.parse(re.sub(r"(?m)^(\s*)%pip.*", r"\1pass", source))
+    specs = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FormattedValue) and node.format_spec
+        for part in ast.walk(node.format_spec)
+    }
+    constants = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in specs]
+    return "\n".join(n.value for n in constants if isinstance(n.value, str) and " " in n.value)
+
+
+def test_a_typed_number_is_found():
+    for text in ("accuracy of 0.97", "about .8 of them", "in 40 % of cases", "40% fixed", "12.5 %"):
+        assert typed_numbers(text), text
+    for text in (
+        "a 95 % interval",
+        "one half, 1/2",
+        "arXiv 2603.22278",
+        "slot 0",
+        "torch 2.13.0",
+    ):
+        assert not typed_numbers(text), text
+    assert typed_numbers(words_in_code("say(f'{x:.2f} is near 0.75')")) == ["0.75"]
+    assert not typed_numbers(words_in_code("y = 0.75\nsay(f'{y:.3f} is near {0.5 * y:6.1%}')"))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_no_number_is_typed_into_the_text(path):
+    for cell in nbformat.read(path, 4).cells:
+        text = cell.source
+        if cell.cell_type == "markdown":  # what a solution computes is code
+            text = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+        else:
+            text = words_in_code(text)
+        assert not typed_numbers(text), f"{path.name} has {typed_numbers(text)} typed in:\n{text}"
 
 
 def test_one_address_of_the_repository():

@@ -440,6 +440,50 @@ def test_training_images_have_the_same_bytes_everywhere():
     assert digest(drawn) == "5edd18c80219cc21"
 
 
+def test_unnamed_colours_and_shapes_by_hand():
+    red = (255, 0, 0)
+    plain, other = (S.sprite(S.Item(s, "red"), 16)[..., 3] for s in ("circle", "cross"))
+    pink = S.sprite(S.Item("circle", S.UNNAMED, (250, 90, 140)), 16)
+    assert (pink[..., 3] == plain).all() and (pink[..., :3] == (250, 90, 140)).all()
+    for how, want in (
+        ("union", np.maximum(plain, other)),
+        ("overlap", np.minimum(plain, other)),
+        ("difference", abs(plain - other)),
+    ):
+        mixed = S.sprite(S.Item(S.UNNAMED, "red", blend=("circle", "cross", how)), 16)
+        assert (mixed[..., 3] == want).all() and (mixed[..., :3] == red).all()
+    shade = S.sprite(S.Item("square", "red", (230, 9, 9)), 16, full=True)
+    assert (shade == (230, 9, 9, 1)).all()
+
+
+def test_unnamed_items_are_labelled_and_held_apart():
+    rng = np.random.RandomState(5)
+    partners = {s: np.array(S.COLOURS[c]) for s, c in S.SHAPE_PAIRS if s != "square"}
+    seen = {"colour": 0, "shape": 0, "named": 0}
+    for _ in range(300):
+        for item in train.training_stimulus(rng, 0.25).items:
+            if item.colour is None:
+                assert item.rgb is None
+                continue
+            kind, tint = train.labels_of(item)
+            assert (kind == -1) == (item.shape == S.UNNAMED)
+            assert (tint == -1) == (item.colour == S.UNNAMED)
+            if tint == -1:
+                seen["colour"] += 1
+                if item.shape in partners:
+                    assert abs(np.array(item.rgb) - partners[item.shape]).max() > 30
+            else:
+                seen["shape" if kind == -1 else "named"] += 1
+                assert abs(np.array(item.rgb) - S.COLOURS[item.colour]).max() <= 30
+                drawn = item.blend[:2] if item.blend else [item.shape] * (item.shape != "square")
+                assert all((s, item.colour) not in S.SHAPE_PAIRS for s in drawn)
+    total = sum(seen.values())
+    for kind in ("colour", "shape"):
+        assert seen[kind] / total == pytest.approx(0.25, abs=0.05)
+    named = [train.training_stimulus(rng) for _ in range(50)]
+    assert all(S.UNNAMED not in (i.shape, i.colour) for s in named for i in s.items)
+
+
 # --- errors --------------------------------------------------------------------------
 
 CANNOT_FIT = replace(S.EASY, size=(60, 60))
@@ -459,6 +503,11 @@ CANNOT_FIT = replace(S.EASY, size=(60, 60))
         ("unknown object 'banana'; known: orange, apple", lambda: S.Item("banana")),
         ("unknown shape 'blob'; known: square, circle", lambda: S.Item("blob", "red")),
         ("unknown colour 'teal'; known: red, green", lambda: S.Item("square", "teal")),
+        ("an unnamed colour needs an rgb", lambda: S.Item("square", S.UNNAMED)),
+        ("an unnamed shape, and no other, needs a blend", lambda: S.Item(S.UNNAMED, "red")),
+        ("an unnamed shape, and no other, needs a blend",
+         lambda: S.Item("star", "red", blend=("star", "heart", "union"))),
+        ("drawn in its own colours; leave rgb out", lambda: S.Item("key", rgb=(1, 2, 3))),
         ("unknown task 'lines'; known: squares, shapes, objects", lambda: S.trials("lines")),
         ("unknown direction 'north'; known: left, right",
          lambda: S.question_for(S.Item("key"), "north")),

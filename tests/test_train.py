@@ -515,3 +515,18 @@ def test_tiled_tokens_know_nothing_of_where_their_tile_was(language):
     assert_close(states[0, :4, 4:8], states[1, 8:, :4], rtol=0, atol=1e-5)
     whole = language.visual_states(pixels, tiled=0).view(2, 12, 12, -1)
     assert (whole[0, :4, 4:8] - whole[1, 8:, :4]).abs().max() > 1e-2
+
+
+def test_the_log_of_a_stopped_stage_has_each_step_once(finished, tmp_path):
+    stage = T.Trainer(TOY, "encoder", tmp_path, "cpu", compiled=False)
+    rows = [{"step": step, "seconds": 10.0 * step} for step in (50, 100, 150)]
+    stage.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert stage.forget_after(100) == 1000.0  # the time goes on from there
+    assert [json.loads(row) for row in stage.log.read_text().splitlines()] == rows[:2]
+    assert stage.forget_after(0) == 0.0 and stage.log.read_text() == ""
+
+
+def test_a_device_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="device 'bogus' cannot be used here, try 'cpu'"):
+        T.train(TOY, tmp_path / "run", device="bogus")
+    assert not (tmp_path / "run").exists()

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from . import stimuli
 from ._paths import data_dir
 
 SHIPPED = ("mini",)
@@ -79,6 +80,15 @@ class VLM:
     def canvas(self) -> tuple[int, int]:
         """(height, width) of an image in pixels."""
         return self.grid[0] * self.px, self.grid[1] * self.px
+
+    @property
+    def geometry(self) -> stimuli.Geometry:
+        """Sizes of the synthetic canvases on this token grid (the paper's own, if it has one)."""
+        for known in stimuli.GEOMETRIES.values():
+            if (known.grid, known.px) == (self.grid[0], self.px):
+                return known
+        item = max(1, self.grid[0] // 6)
+        return stimuli.Geometry(self.grid[0], self.px, item, (self.grid[0] - 3 * item) // 4)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -564,13 +564,20 @@ class Trainer:
         torch.save(state | {"step": step}, part)
         part.replace(self.checkpoint)  # a run stopped here keeps the old checkpoint whole
 
+    def forget_after(self, step: int) -> float:
+        """Drop log rows past a checkpoint, whose steps are made again; seconds of the last kept."""
+        rows = self.log.read_text().splitlines() if self.log.exists() else []
+        kept = [row for row in rows if json.loads(row)["step"] <= step]
+        self.log.write_text("".join(row + "\n" for row in kept))
+        return json.loads(kept[-1])["seconds"] if kept else 0.0
+
     def run(self):
         workers = DataLoader(
             Stream(self.recipe, self.stage, self.start, self.steps), batch_size=None,
             num_workers=1, prefetch_factor=4,
         )  # fmt: skip
         seen: dict[str, list[float]] = {}
-        began = time.time()
+        began = time.time() - self.forget_after(self.start)
         bar = tqdm(workers, initial=self.start, total=self.steps, desc=self.stage, mininterval=10)
         with self.log.open("a") as log:
             for step, batch in enumerate(bar, self.start):
@@ -587,9 +594,17 @@ class Trainer:
 
 
 def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True) -> Path:
-    """Run what remains of both stages and write the checkpoint folder.  Returns its path."""
+    """Run what remains of both stages and write the checkpoint folder.  Returns its path.
+
+    Raises ValueError for a device that is not there, or a folder that holds another recipe's run.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        told = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used here, try 'cpu': {told}") from None
     out.mkdir(parents=True, exist_ok=True)
     told = out / "recipe.json"
     if told.exists() and json.loads(told.read_text()) != asdict(recipe):

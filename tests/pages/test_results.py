@@ -1,0 +1,49 @@
+"""What the chapters measured just now, beside the results that ship with the book."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FRESH, KEPT = ROOT / "_build" / "results", ROOT / "data" / "results"
+TOLERANCE = 0.02  # of a share; the last digits differ from one machine to the next
+
+
+def records(folder: Path) -> dict[str, dict]:
+    found = {str(p.relative_to(folder)): json.loads(p.read_text()) for p in folder.glob("*/*.json")}
+    return {name: one for name, one in found.items() if "claims" in one}
+
+
+VALUES = [
+    pytest.param(name, key, id=f"{name.removesuffix('.json')}: {key}")
+    for name, one in records(KEPT).items()
+    for key in one["values"]
+]
+CLAIMS = [
+    pytest.param(name, k, id=f"{name.removesuffix('.json')}: {one['claim']}")
+    for name, record in records(KEPT).items()
+    for k, one in enumerate(record["claims"])
+]
+
+
+def test_every_experiment_has_a_kept_result_and_the_other_way_round():
+    assert set(records(FRESH)) == set(records(KEPT)), "run `make book keep`"
+
+
+@pytest.mark.parametrize(("name", "key"), VALUES)
+def test_a_kept_value_is_measured_again(name, key):
+    kept, fresh = (records(folder)[name]["values"][key] for folder in (KEPT, FRESH))
+    assert fresh["value"] == pytest.approx(kept["value"], abs=kept.get("tolerance", TOLERANCE))
+    assert fresh.get("n") == kept.get("n")
+
+
+@pytest.mark.parametrize(("name", "k"), CLAIMS)
+def test_a_kept_verdict_is_reached_again(name, k):
+    kept, fresh = (records(folder)[name]["claims"][k] for folder in (KEPT, FRESH))
+    assert (fresh["claim"], fresh["verdict"]) == (kept["claim"], kept["verdict"])
+
+
+def test_results_come_from_the_weights_that_ship():
+    for name, one in records(KEPT).items():
+        assert one["provenance"]["weights"] == records(FRESH)[name]["provenance"]["weights"], name
