@@ -52,7 +52,6 @@ def test_maps_share_one_scale():
 def test_table_writes_numbers_and_shares(monkeypatch):
     said = []
     monkeypatch.setattr(figures, "say", said.append)
-    figures.table(
-        ["what", "value"], [["a", {"value": 0.5, "low": 0.25, "high": 1}], ["b", 0.12345]]
-    )
+    half = {"value": 0.5, "low": 0.25, "high": 1}
+    figures.table(["what", "value"], [["a", half], ["b", np.float32(0.12345)]])
     assert said == ["| what | value |\n| --- | --- |\n| a | 0.50 [0.25, 1.00] |\n| b | 0.123 |"]

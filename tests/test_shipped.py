@@ -44,12 +44,7 @@ def test_the_shipped_processor_is_the_recipes(shipped):
     assert shipped.canvas == (S.MINI.side, S.MINI.side)
 
 
-KNOWN = pytest.mark.xfail(strict=True, reason="a brown cross, a pair never seen, is called black")
-
-
-@pytest.mark.parametrize(
-    "task", [pytest.param(t, marks=KNOWN) if t == "shapes" else t for t in S.TASKS]
-)
+@pytest.mark.parametrize("task", S.TASKS)
 def test_accuracy_on_combinations_never_seen(shipped, task):
     trials = held_out(task)
     answers = shipped.answer([t.stimulus.image for t in trials], [t.question for t in trials])

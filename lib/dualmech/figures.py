@@ -5,6 +5,8 @@ import html
 import io
 import re
 
+import numpy as np
+
 # Okabe and Ito's colours, safe for colour-blind readers; without yellow, which fades on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SHORTEST_ALT = 20
@@ -195,7 +197,7 @@ def table(head, rows) -> None:
     def cell(x):
         if isinstance(x, dict):
             return f"{x['value']:.2f} [{x['low']:.2f}, {x['high']:.2f}]"
-        return f"{x:.3f}" if isinstance(x, float) else str(x)
+        return f"{x:.3f}" if isinstance(x, float | np.floating) else str(x)
 
     lines = [head, ["---"] * len(head), *rows]
     say("\n".join("| " + " | ".join(cell(x) for x in line) + " |" for line in lines))

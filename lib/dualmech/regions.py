@@ -72,7 +72,7 @@ def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swa
     from the whole grid and paired at random (the count-matched control); "whole": the
     mirrored image's grid flipped back, so that every token stays under the same content;
     "layout": every token that no item covers, each from the *same* place of the mirrored image,
-    so that what it says of its own place stays right and only what it knows of the layout changes.
+    so that its own place stays right and only what it says of the items around it changes.
     Raises ValueError for an unknown region.
     """
     px = len(stimulus.pixels) // grid

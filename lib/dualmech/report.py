@@ -122,8 +122,8 @@ def last_token_rows(vlm: VLM, task: str = "squares") -> list[dict]:
 
 
 def swap_rows(vlm: VLM, task: str = "squares") -> list[dict]:
-    """(f) strips, (g) objects, beside them the count-matched random tokens, and the two swaps
-    that tell apart what a token says of its own place and what it knows of the whole layout."""
+    """(f) strips, (g) objects, beside them the count-matched random tokens, and two swaps that
+    change one thing: what the background says at its place, or only the places of the tokens."""
     rows = []
     last = vlm.n_layers - 1
     for d in S.DIRECTIONS:
@@ -139,8 +139,8 @@ def swap_rows(vlm: VLM, task: str = "squares") -> list[dict]:
             ("g", "background", 0, []),
             ("g", "random", 0, []),
             ("g", "whole", 0, []),
-            ("g", "layout", 0, []),  # places kept, layout changed
-            ("g", "strip, own image", 0, []),  # places changed, layout kept
+            ("g", "layout", 0, []),  # places kept, what is said there changed
+            ("g", "strip, own image", 0, []),  # places changed, all else kept
         ):
             stats = mean(flipped[r][slot]) | {"slot": slot}
             rows.append(_row(part, f"flipped by a swap: {r}", d, stats, *wanted))

@@ -480,9 +480,9 @@ class SceneStyle:
 
 
 EASY = SceneStyle()
-HARD = SceneStyle(
-    layout="line", spacing=(20, 26), gap=(2, 4), texture=60.0, contrast=(0.7, 1.0),
-    clutter=(4, 8), occlusion=0.0, noise=9.0,
+HARD = SceneStyle(  # the places are hard, not the objects: gaps below one visual token
+    layout="line", spacing=(20, 26), gap=(2, 4), texture=35.0, contrast=(0.9, 1.0),
+    clutter=(2, 5), occlusion=0.0, noise=4.0,
 )  # fmt: skip
 
 

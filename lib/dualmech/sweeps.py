@@ -102,7 +102,7 @@ def run(
     if not items:
         raise ValueError(f"nothing to measure: no items for {label!r}")
     found = []
-    bar = tqdm(total=len(items), desc=label, leave=False)
+    bar = tqdm(total=len(items), desc=label, leave=False, delay=5)  # only if it takes a while
     for i in range(0, len(items), chunk):
         part, path = items[i : i + chunk], None
         if settings is not None:
