@@ -24,7 +24,7 @@ from torch import Tensor
 from . import stimuli
 from ._paths import data_dir
 
-SHIPPED = ("mini",)
+SHIPPED = ("mini", "mini-local")
 FAMILIES = {"llava": "LlavaForConditionalGeneration"}
 Edit = tuple[int, Callable[[Tensor], Tensor]]
 
