@@ -44,6 +44,7 @@ def test_the_shipped_processor_is_the_recipes(shipped):
     assert shipped.canvas == (S.MINI.side, S.MINI.side)
 
 
+@pytest.mark.parametrize("shipped", ["mini"], indirect=True)
 @pytest.mark.parametrize("task", S.TASKS)
 def test_accuracy_on_combinations_never_seen(shipped, task):
     trials = held_out(task)
@@ -51,6 +52,18 @@ def test_accuracy_on_combinations_never_seen(shipped, task):
     right = [a == t.answer for a, t in zip(answers, trials, strict=True)]
     assert {t.direction for t in trials} == set(S.DIRECTIONS)
     assert sum(right) / len(right) >= 0.95
+
+
+@pytest.mark.parametrize("shipped", ["mini-local"], indirect=True)
+def test_with_a_local_encoder_the_order_was_not_learned(shipped):
+    """What chapter 13 says of it: it sees the items and tosses a coin between the outer two."""
+    trials = held_out("squares")
+    answers = shipped.answer([t.stimulus.image for t in trials], [t.question for t in trials])
+    outer = [a in (t.candidates[0], t.candidates[2]) for a, t in zip(answers, trials, strict=True)]
+    assert sum(outer) / len(outer) >= 0.95
+    right = sum(a == t.answer for a, t in zip(answers, trials, strict=True))
+    low, high = wilson(right, len(trials))
+    assert low < 1 / 2 < high
 
 
 @pytest.mark.parametrize("task", S.TASKS)

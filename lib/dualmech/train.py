@@ -643,6 +643,9 @@ shapes and eight small objects, in one word, from a vocabulary of {vocab} words.
   ones learn them from captions); samples with shuffled or tile-encoded visual tokens that make
   each of the two mechanisms unreliable in turn. A result on this model is a result on this
   model alone.
+- **Knows a shortcut**: in its training questions, as in the paper's tasks, the asked item is the
+  first or last of its row or column. So the word of direction decides alone, and the model does not
+  need the reference that the question names.
 - **Held out from training**: 30 % of the triples of colours or objects, the five non-square pairs
   of the Shapes task and 10 % of each item's places (`stimuli.heldout_combinations`).
 - **What it can do**: `python -m dualmech report {name}` measures it. Licence: MIT.
