@@ -75,7 +75,7 @@ def test_a_large_picture(picture, capsys, tmp_path, checkpoint):
         ("cut.png", QUESTION, "mini", "cut.png is not an image that can be read: use PNG"),
         ("wide.png", QUESTION, "mini", "mini takes images of 96 x 96 pixels .* got 120 x 96: crop"),
         ("squares.png", "Where is the banana ? ", "mini", "mini does not know the word 'banana'"),
-        ("squares.png", QUESTION, "maxi", "unknown model 'maxi': use one of mini, "),
+        ("squares.png", QUESTION, "maxi", "unknown model 'maxi': use one of mini, mini-local, "),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_2(picture, tmp_path, capsys, image, question, model, words):

@@ -406,10 +406,12 @@ def test_a_damaged_shipped_file_is_named(checkpoint, tmp_path, monkeypatch, name
 
 
 def test_a_shipped_model_loads_by_name(checkpoint, tmp_path, monkeypatch, vlm):
-    listed(checkpoint, tmp_path / "mini")
+    listed(checkpoint, tmp_path / "mini-local")
     monkeypatch.setattr("dualmech.models.data_dir", lambda: tmp_path)
-    loaded = dualmech.load("mini", device="cpu")
-    assert loaded.name == "mini" and loaded.fingerprint == vlm.fingerprint
+    loaded = dualmech.load("mini-local", device="cpu")
+    assert loaded.name == "mini-local" and loaded.fingerprint == vlm.fingerprint
+    with pytest.raises(ModelError, match=r"hashes\.json is missing: restore it"):
+        dualmech.load("mini")
 
 
 def test_a_damaged_list_of_hashes(checkpoint, tmp_path):
@@ -444,7 +446,7 @@ def test_a_folder_that_cannot_be_loaded_is_one_line(checkpoint, tmp_path, damage
 
 @pytest.mark.parametrize("name", ["minni", "no/such/folder", "/no/such/folder"])
 def test_an_unknown_name(name):
-    with pytest.raises(ModelError, match=f"^unknown model '{name}': use one of mini, "):
+    with pytest.raises(ModelError, match=f"^unknown model '{name}': use one of mini, mini-local, "):
         dualmech.load(name)
 
 

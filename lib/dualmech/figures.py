@@ -95,6 +95,22 @@ class Shown:
         )
 
 
+def bare(ax, title: str = "") -> None:
+    """Axes for an image: a thin frame, no ticks, a short title."""
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=13)
+    ax.spines[:].set(visible=True, color="0.6")
+
+
+def _reference(ax, lines: dict | None) -> list:
+    """Dashed lines across axes, {words: height}; returns their handles."""
+    look = {"color": "0.35", "linewidth": 1.5, "zorder": 1}
+    return [
+        ax.axhline(height, label=words, linestyle=("--", ":", "-.")[k % 3], **look)
+        for k, (words, height) in enumerate((lines or {}).items())
+    ]
+
+
 def pictures(images, titles, columns: int = 3):
     """Images enlarged without smoothing, each in a frame and under a short title."""
     import matplotlib.pyplot as plt
@@ -104,12 +120,9 @@ def pictures(images, titles, columns: int = 3):
     rows, wide = -(-len(images) // columns), min(2.8, 5.6 / columns)
     size = (columns * wide, rows * (wide + 0.35))
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(visible=True, color="0.6")
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
         ax.imshow(image)
-        ax.set_title(title, fontsize=13)
+        bare(ax, title)
     for ax in axes.flat[len(images) :]:
         ax.set_visible(False)
     return fig
@@ -133,10 +146,7 @@ def shares(series: dict, xlabel: str = "", ylabel: str = "accuracy", lines: dict
         high = [max(0, s["high"] - s["value"]) for s in one.values()]
         look = {"fmt": "osD^vP*"[k % 7], "color": COLOURS[k % len(COLOURS)], "capsize": 4}
         handles.append(ax.errorbar(x, value, (low, high), label=name, markersize=8, **look))
-    for k, (words, height) in enumerate((lines or {}).items()):
-        style = ("--", ":", "-.")[k % 3]
-        look = {"color": "0.35", "linestyle": style, "linewidth": 1.5, "zorder": 1}
-        handles.append(ax.axhline(height, label=words, **look))
+    handles += _reference(ax, lines)
     ax.set(ylim=(-0.04, 1.04), xlim=(-0.5, len(places) - 0.5), xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(range(len(places)), [str(place) for place in places])
     if len(handles) > 1:
@@ -162,9 +172,7 @@ def curves(
         ax.plot(x, [s["value"] for s in stats], label=name, **look)
         low, high = [s["low"] for s in stats], [s["high"] for s in stats]
         ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
-    for k, (words, height) in enumerate((lines or {}).items()):
-        style = ("--", ":", "-.")[k % 3]
-        ax.axhline(height, label=words, color="0.35", linestyle=style, linewidth=1.5, zorder=1)
+    _reference(ax, lines)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if alone and len(series) + len(lines or {}) > 1:
         fig.legend(loc="outside lower center", ncols=2)
@@ -183,9 +191,7 @@ def maps(grids, titles, label: str, low: float = 0.0, high: float = 1.0, columns
         ax.set_visible(False)
     for ax, grid, title in zip(axes.flat, grids, titles, strict=False):
         drawn = ax.imshow(grid, vmin=low, vmax=high)
-        ax.set_title(title, fontsize=13)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set(visible=True, color="0.6")
+        bare(ax, title)
     fig.colorbar(drawn, ax=axes, orientation="horizontal", label=label, fraction=0.06, pad=0.03)
     return fig
 

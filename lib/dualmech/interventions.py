@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import stimuli, sweeps
-from .models import VLM
+from .models import VLM, Run
 from .regions import swap, tokens_of
 
 VERTICAL = {"left": False, "right": False, "above": True, "below": True}
@@ -24,6 +24,16 @@ VERTICAL = {"left": False, "right": False, "above": True, "below": True}
 def inputs(vlm: VLM, trials) -> dict[str, Tensor]:
     """Model inputs of a list of trials."""
     return vlm.prepare([t.stimulus.image for t in trials], [t.question for t in trials])
+
+
+def _sweep(vlm: VLM, clean: Run, pairs, slots: list[int], edit: Callable) -> np.ndarray:
+    """Target probabilities (slots, n, targets) after edit(slot, residual copy) at each slot."""
+    words, found = [list(pair.targets.values()) for pair in pairs], []
+    for slot in slots:
+        resid = clean.resid[slot].clone()
+        edit(slot, resid)
+        found.append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
+    return np.stack(found)
 
 
 def patch(
@@ -65,17 +75,14 @@ def patch(
         target, source = (
             torch.cat([_places(at[k], m[side]) for k, m in enumerate(chosen)]) for side in (0, 1)
         )
-        words = [list(pair.targets.values()) for pair in some]
-        found = []
-        for slot in slots:
-            resid = clean.resid[slot].clone()
-            resid[row, target] = other.resid[slot][row, source]
-            found.append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
-        return np.stack(found)
 
-    settings = _settings(slots, visual, own)
+        def edit(slot, resid):
+            resid[row, target] = other.resid[slot][row, source]
+
+        return _sweep(vlm, clean, some, slots, edit)
+
     return sweeps.run(
-        vlm, list(zip(pairs, moves, strict=True)), compute, label, settings,
+        vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots, visual, own),
         kept=len(slots), chunk=chunk, axis=1,
     )  # fmt: skip
 
@@ -84,15 +91,6 @@ def _places(at: Tensor, tokens: np.ndarray) -> Tensor:
     """Sequence positions of tokens given as in `patch`; negative ones stay negative."""
     tokens = torch.from_numpy(tokens).long().to(at.device)
     return torch.where(tokens < 0, tokens, at[tokens.clamp(min=0)])
-
-
-def _settings(*parts):
-    """The parts, if their content can be told; None, which switches keeping off, if not."""
-    try:
-        sweeps.content(parts)
-    except TypeError:
-        return None
-    return parts
 
 
 def last_token_patch(
@@ -144,8 +142,8 @@ def steer(
 ) -> Float[np.ndarray, "slots n targets"]:
     """Probability of each target answer after vectors are added to tokens at each slot.
 
-    vectors(pair, slot) -> list of (tokens, vector (d_model,)); tokens as in `patch`.  Pairs may
-    be trials with `targets`, as nothing but the clean run is read.
+    vectors(pair, slot) -> list of (tokens, vector (d_model,)); tokens as in `patch`.  Only
+    the clean run of a pair is read.
     """
     slots = list(range(vlm.n_slots)) if slots is None else list(slots)
     moves = [
@@ -158,15 +156,13 @@ def steer(
         x = inputs(vlm, [p.clean for p in some])
         at = vlm.positions(x)
         clean = vlm.forward(x, slots=slots)
-        words = [list(pair.targets.values()) for pair in some]
-        found = []
-        for i, slot in enumerate(slots):
-            resid = clean.resid[slot].clone()
-            for k, each in enumerate(chosen):
-                for tokens, vector in each[i]:
+
+        def edit(slot, resid):
+            for k, by_slot in enumerate(chosen):
+                for tokens, vector in by_slot[slots.index(slot)]:
                     resid[k, _places(at[k], tokens)] += vector.to(resid)
-            found.append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
-        return np.stack(found)
+
+        return _sweep(vlm, clean, some, slots, edit)
 
     return sweeps.run(
         vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots,),
@@ -204,7 +200,7 @@ def answers(vlm: VLM, trials: list, visual: Callable | None = None, chunk: int =
         edits = [] if visual is None else [(0, replace_visual(vlm.positions(x), visual(vlm, some)))]
         return np.array(vlm.decode(vlm.forward(x, edits).logits))
 
-    return sweeps.run(vlm, trials, compute, "answers", _settings(visual), chunk=chunk).tolist()
+    return sweeps.run(vlm, trials, compute, "answers", (visual,), chunk=chunk).tolist()
 
 
 def replace_visual(

@@ -95,19 +95,19 @@ def run(
 ) -> np.ndarray:
     """compute(items) in chunks, joined along an axis.
 
-    settings: what decides the result besides the items and the model; None switches keeping off.
+    settings: what decides the result besides the items and the model; None, or a part whose
+    content cannot be told, switches keeping off.
     kept: residuals that compute keeps per item, to know how many items fit in memory; if they do
     not fit after all, half as many are tried.  Raises RuntimeError if a single one does not fit.
     """
     if not items:
         raise ValueError(f"nothing to measure: no items for {label!r}")
-    found = []
+    told, found = _told(vlm, label, settings), []
     bar = tqdm(total=len(items), desc=label, leave=False, delay=5)  # only if it takes a while
     for i in range(0, len(items), chunk):
         part, path = items[i : i + chunk], None
-        if settings is not None:
-            told = (vlm.fingerprint, str(vlm.model.dtype), vlm.device.type, code_version())
-            path = cache_dir() / f"{content(told, label, settings, part)}.npy"
+        if told is not None:
+            path = cache_dir() / f"{content(told, part)}.npy"
         found.append(_kept(path) if path and path.exists() else None)
         if found[-1] is None:
             found[-1] = _fitting(vlm, part, compute, axis, min(chunk, room(vlm, kept)))
@@ -116,6 +116,17 @@ def run(
         bar.update(len(part))
     bar.close()
     return np.concatenate(found, axis)
+
+
+def _told(vlm, label: str, settings) -> str | None:
+    """Hash of what all chunks of a run share; None if the run cannot be kept."""
+    if settings is None:
+        return None
+    try:
+        here = (vlm.fingerprint, str(vlm.model.dtype), vlm.device.type, code_version())
+        return content(here, label, settings)
+    except TypeError:
+        return None
 
 
 def _fitting(vlm, part, compute, axis, size):

@@ -40,10 +40,8 @@ def scene_figure(vlm: VLM, trial: stimuli.Trial):
     fig, (left, right) = plt.subplots(1, 2, figsize=(5.8, 3.6))
     left.imshow(trial.stimulus.pixels)
     drawn = right.imshow(token_map(vlm, trial), vmin=-1, vmax=1, cmap="PuOr_r")
-    for ax, title in ((left, "image"), (right, "need of each token")):
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(title, fontsize=13)
-        ax.spines[:].set(visible=True, color="0.6")
+    figures.bare(left, "image")
+    figures.bare(right, "need of each token")
     fig.colorbar(drawn, ax=(left, right), orientation="horizontal", fraction=0.06,
                  label="fall of the answer's probability")  # fmt: skip
     fig.suptitle(f"{trial.question.strip()} … {answer}", fontsize=12)

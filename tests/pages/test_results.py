@@ -1,6 +1,7 @@
 """What the chapters measured just now, beside the results that ship with the book."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ FRESH, KEPT = ROOT / "_build" / "results", ROOT / "data" / "results"
 TOLERANCE = 0.02  # of a share; the last digits differ from one machine to the next
 
 
+@cache
 def records(folder: Path) -> dict[str, dict]:
     found = {str(p.relative_to(folder)): json.loads(p.read_text()) for p in folder.glob("*/*.json")}
     return {name: one for name, one in found.items() if "claims" in one}
