@@ -250,7 +250,7 @@ def spelled(vlm):
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     processor = train.build_processor()
     processor.tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
-    return replace(vlm, processor=processor)
+    return replace(vlm, tokenizer=processor.tokenizer)
 
 
 def test_probabilities_sum_the_spellings(vlm):
@@ -428,7 +428,7 @@ def test_a_damaged_list_of_hashes(checkpoint, tmp_path):
         (lambda f: truncate(f / "model.safetensors"), "cannot load "),
         (lambda f: (f / "config.json").unlink(), "cannot read the configuration of "),
         (lambda f: (f / "config.json").write_text('{"model_type": "gpt2"}'),
-         "is a 'gpt2' model; supported: llava"),
+         "is a 'gpt2' model; supported: llava, pixtral, llava_onevision, gemma3, "),
         (lambda f: (f / "config.json").write_text('{"model_type": "no-such"}'),
          "cannot read the configuration of "),
         (lambda f: (f / "processor_config.json").write_text("{"), "cannot load "),
@@ -467,7 +467,7 @@ def test_padding_is_on_the_left_whatever_the_checkpoint_says(checkpoint, tmp_pat
 
 
 def test_precision(checkpoint, trials):
-    vlm = dualmech.load(checkpoint, device="cpu", dtype=torch.bfloat16)
+    vlm = dualmech.load(checkpoint, device="cpu", precision="bfloat16")
     run = vlm.forward(inputs(vlm, trials[:1]), slots=[0])
     assert run.resid[0].dtype == torch.bfloat16 and run.logits.dtype == torch.float32
     assert vlm.visual([trials[0].stimulus.image]).dtype == torch.bfloat16

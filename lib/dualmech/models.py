@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from jaxtyping import Float, Int
 from PIL import Image
@@ -23,14 +25,19 @@ from torch import Tensor
 
 from . import stimuli
 from ._paths import data_dir
+from .families import FAMILIES, HUB, Family, family_of
 
 SHIPPED = ("mini", "mini-local")
-FAMILIES = {"llava": "LlavaForConditionalGeneration"}
+GIB = 2**30
 Edit = tuple[int, Callable[[Tensor], Tensor]]
 
 
 class ModelError(ValueError):
     """A model, an image or a question that cannot be used; the message says what to do."""
+
+
+class _Enough(Exception):
+    """Ends a pass whose upper layers nobody needs."""
 
 
 @dataclass
@@ -40,6 +47,7 @@ class Run:
     logits: Float[Tensor, "n vocab"] | None = None
     resid: dict[int, Float[Tensor, "n seq d_model"]] = field(default_factory=dict)
     layer_inputs: list[dict] = field(default_factory=list, repr=False)
+    between: dict[int, Callable[[Tensor], Tensor]] = field(default_factory=dict, repr=False)
 
 
 @dataclass
@@ -48,12 +56,33 @@ class VLM:
 
     name: str
     model: torch.nn.Module
-    processor: object
+    tokenizer: object
+    image_processor: object
+    chat_template: str
+    family: Family
     grid: tuple[int, int]
     px: int
-    path: Path | None = None
+    path: Path | None = None  # of a local checkpoint
+    revision: str | None = None  # of a hub checkpoint
+    quantised: str | None = None
+    rope: str = "native"  # "1d": image tokens numbered like text, in families with M-RoPE
+
+    def __post_init__(self):
+        if self.rope not in ("native", "1d"):
+            raise ModelError(f"rope is 'native' or '1d', not {self.rope!r}")
+        if self.rope == "1d" and self.family.native_rope == "1d":
+            raise ModelError(f"{self.family.name} models number image tokens like text already")
 
     # --- facts ---
+
+    @cached_property
+    def processor(self):
+        """The Hugging Face processor of the checkpoint (some need torchvision)."""
+        from transformers import AutoProcessor
+
+        return AutoProcessor.from_pretrained(
+            self.path or self.name, revision=self.revision, trust_remote_code=False
+        )
 
     @property
     def device(self) -> torch.device:
@@ -61,7 +90,7 @@ class VLM:
 
     @property
     def language_model(self) -> torch.nn.Module:
-        return self.model.model.language_model
+        return self.model.get_decoder()
 
     @property
     def n_layers(self) -> int:
@@ -74,7 +103,7 @@ class VLM:
 
     @property
     def d_model(self) -> int:
-        return self.model.config.text_config.hidden_size
+        return self.model.config.get_text_config().hidden_size
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -96,20 +125,38 @@ class VLM:
         digest = hashlib.sha256()
         for key, value in sorted(self.model.state_dict().items()):
             digest.update(key.encode())
-            digest.update(value.detach().cpu().float().numpy().tobytes())
+            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(raw.numpy().data)
         return digest.hexdigest()[:16]
 
     @cached_property
     def bridge(self):
-        """The same weights as a TransformerLens bridge (a second copy; hooks by name)."""
+        """The same weights as a TransformerLens bridge (a second copy; hooks by name).
+
+        Raises ModelError where the bridge's eager attention would overflow or cannot be built.
+        """
+        from transformer_lens.factories.architecture_adapter_factory import (
+            SUPPORTED_ARCHITECTURES,
+            ArchitectureAdapterFactory,
+        )
         from transformer_lens.model_bridge.sources import build_bridge_from_module
 
+        if self.quantised or self.model.dtype == torch.float16:
+            raise ModelError(
+                "the bridge copies the weights and computes attention step by step, which "
+                f"overflows in {self.quantised or 'float16'}: load {self.name} in float32"
+            )
         config = deepcopy(self.model.config)  # choosing eager attention changes it in place
         copy = type(self.model)._from_config(config, attn_implementation="eager")
         copy.load_state_dict(self.model.state_dict())
         copy = copy.to(self.device, self.model.dtype).eval().requires_grad_(False)
-        architecture = type(self.model).__name__
-        return build_bridge_from_module(copy, architecture, hf_config=copy.config)
+        adapter = SUPPORTED_ARCHITECTURES[self.family.architecture]
+        # the images are prepared here, so that no adapter needs torchvision
+        light = type(adapter.__name__, (adapter,), {"required_libraries": []})
+        ArchitectureAdapterFactory.register_adapter(self.family.name, light)
+        return build_bridge_from_module(
+            copy, self.family.name, hf_config=copy.config, post_adapter_hook=self.family.adapt
+        )
 
     # --- inputs ---
 
@@ -136,66 +183,97 @@ class VLM:
     def prompt(self, question: str) -> str:
         """The question in the model's chat template, up to the point where it answers."""
         content = [{"type": "image"}, {"type": "text", "text": question}]
-        chat = [{"role": "user", "content": content}]
-        return self.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        return self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], chat_template=self.chat_template,
+            add_generation_prompt=True, tokenize=False,
+        )  # fmt: skip
 
     def prepare(self, images: list, questions: list[str]) -> dict[str, Tensor]:
-        """Model inputs, left-padded: input_ids, attention_mask (n, seq), pixel_values.
+        """Model inputs, left-padded: input_ids, attention_mask (n, seq), image arguments.
 
         Raises ModelError for unequal lengths, wrong image sizes or words the model's
         vocabulary lacks.
         """
         _check_lists(images, questions)
         checked = [self.check_image(image) for image in images]
-        prompts = [self.prompt(q) for q in questions]
-        tokenizer = self.processor.tokenizer
-        unknown = tokenizer.unk_token_id
-        if tokenizer.backend_tokenizer.model.__class__.__name__ == "WordLevel":
-            closed = {unknown, *tokenizer.all_special_ids}
-            for question in questions:
-                words = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(question.lower())
-                bad = [w for w, _ in words if tokenizer.convert_tokens_to_ids(w) in closed]
-                if bad:
-                    raise ModelError(
-                        f"{self.name} does not know the word {bad[0]!r}; its words are "
-                        "listed by `vlm.words`"
-                    )
-        x = self.processor(images=checked, text=prompts, return_tensors="pt", padding=True)
-        return {k: v.to(self.device) for k, v in x.items()}
+        self._check_words(questions)
+        texts = []
+        for text in map(self.prompt, questions):
+            if text.count(self.family.placeholder) != 1:
+                raise ModelError(
+                    f"the chat template of {self.name} writes {self.family.placeholder!r} "
+                    f"{text.count(self.family.placeholder)} times for one image"
+                )
+            whole = self.family.expanded(self.grid[0])
+            texts.append(text.replace(self.family.placeholder, whole))
+        begun = texts[0].startswith(self.tokenizer.bos_token or "\0")  # the template did it
+        x = self.tokenizer(
+            texts, return_tensors="pt", padding=True, padding_side="left",
+            add_special_tokens=not begun, return_token_type_ids=False,
+        )  # fmt: skip
+        x = dict(x) | self.family.pixels(self.image_processor, checked, self.canvas[0])
+        if self.family.type_ids:  # without them some models silently read images as text
+            x[self.family.type_ids] = self._is_image(x["input_ids"]).long()
+        x = {k: v.to(self.device) for k, v in x.items()}
+        if self.rope == "1d":
+            x["position_ids"] = (x["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        return x
+
+    def _check_words(self, questions: list[str]) -> None:
+        """Only a closed vocabulary has words that it does not know."""
+        core = self.tokenizer.backend_tokenizer
+        if core.model.__class__.__name__ != "WordLevel":
+            return
+        closed = {self.tokenizer.unk_token_id, *self.tokenizer.all_special_ids}
+        for question in questions:
+            words = core.pre_tokenizer.pre_tokenize_str(question.lower())
+            bad = [w for w, _ in words if self.tokenizer.convert_tokens_to_ids(w) in closed]
+            if bad:
+                raise ModelError(
+                    f"{self.name} does not know the word {bad[0]!r}; its words are "
+                    "listed by `vlm.words`"
+                )
 
     @property
     def words(self) -> list[str]:
         """The tokenizer's vocabulary, in order."""
-        vocab = self.processor.tokenizer.get_vocab()
+        vocab = self.tokenizer.get_vocab()
         return sorted(vocab, key=vocab.get)
+
+    def _is_image(self, ids: Tensor) -> Tensor:
+        return ids == self.model.config.image_token_id
 
     def positions(self, x: dict[str, Tensor]) -> Int[Tensor, "n tokens"]:
         """Sequence index of each visual token, in raster order of the token grid."""
-        is_image = x["input_ids"] == self.model.config.image_token_id
-        return is_image.nonzero()[:, 1].view(len(is_image), -1)
+        is_image = self._is_image(x["input_ids"])
+        at = is_image.nonzero()[:, 1].view(len(is_image), -1)
+        return at[:, : self.grid[0] * self.grid[1]]  # what comes after the grid is a line break
 
-    @torch.no_grad()
-    def visual(self, images: list, batch: int = 64) -> Float[Tensor, "n tokens d_model"]:
-        """Visual tokens as the language model receives them (the projector's output)."""
-        checked = [self.check_image(image) for image in images]
+    def visual(self, images: list, batch: int = 32) -> Float[Tensor, "n tokens d_model"]:
+        """Visual tokens as the language model receives them (slot 0, the projector's output)."""
         out = []
-        for i in range(0, len(checked), batch):
-            pixels = self.processor.image_processor(checked[i : i + batch], return_tensors="pt")
-            pixels = pixels["pixel_values"].to(self.device, self.model.dtype)
-            found = self.model.get_image_features(pixel_values=pixels).pooler_output
-            out.append(torch.stack(list(found)).view(-1, self.grid[0] * self.grid[1], self.d_model))
+        for i in range(0, len(images), batch):
+            some = images[i : i + batch]
+            x = self.prepare(some, [""] * len(some))
+            resid = self.forward(x, slots=[0], upto=0).resid[0]
+            out.append(resid[torch.arange(len(some))[:, None], self.positions(x)])
         return torch.cat(out)
 
     # --- passes ---
 
     @torch.no_grad()
     def forward(
-        self, x: dict[str, Tensor], edits: Iterable[Edit] = (), slots: Iterable[int] = ()
+        self,
+        x: dict[str, Tensor],
+        edits: Iterable[Edit] = (),
+        slots: Iterable[int] = (),
+        upto: int | None = None,
     ) -> Run:
         """Run the model; edit residuals at slots on the way; keep the residuals asked for.
 
         edits: (slot, fn) with fn: (n, seq, d_model) -> same shape; slots: which residuals to
-        return (after any edit at that slot).  Raises ModelError for a slot out of range.
+        return (after any edit at that slot); upto: stop before this layer, without logits.
+        Raises ModelError for a slot out of range.
         """
         edits, slots = list(edits), set(slots)
         for slot in [s for s, _ in edits] + list(slots):
@@ -209,6 +287,8 @@ class VLM:
                     resid = fn(resid)
             if slot in slots:
                 run.resid[slot] = resid.clone()
+            if slot == upto:
+                raise _Enough
             return resid
 
         def before(slot):
@@ -225,12 +305,25 @@ class VLM:
                 return (at(self.n_layers, out[0]), *out[1:])
             return at(self.n_layers, out)
 
+        def deepstack(module, _args, kwargs):
+            """Qwen3-VL adds visual features between its first layers; a suffix must, too."""
+            mask = kwargs.get("visual_pos_masks")
+            for layer, features in enumerate(kwargs.get("deepstack_visual_embeds") or ()):
+                run.between[layer + 1] = partial(
+                    module._deepstack_process, visual_pos_masks=mask, visual_embeds=features
+                )
+
         layers = self.language_model.layers
         try:
+            if hasattr(self.language_model, "_deepstack_process"):
+                add = self.language_model.register_forward_pre_hook
+                handles.append(add(deepstack, with_kwargs=True))
             for slot, layer in enumerate(layers):
                 handles.append(layer.register_forward_pre_hook(before(slot), with_kwargs=True))
             handles.append(layers[-1].register_forward_hook(after))
             run.logits = self.model(**x, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+        except _Enough:
+            pass
         finally:
             for handle in handles:
                 handle.remove()
@@ -248,12 +341,13 @@ class VLM:
 
         Equal to `forward` with the edit, without recomputing the layers below.
         """
-        layers = list(self.language_model.layers)[slot:]
-        for layer, kwargs in zip(layers, run.layer_inputs[slot:], strict=True):
-            resid = layer(resid, **kwargs)
+        for k in range(slot, self.n_layers):
+            if k > slot and k in run.between:  # the edited residual already has its own
+                resid = run.between[k](resid)
+            resid = self.language_model.layers[k](resid, **run.layer_inputs[k])
             resid = resid[0] if isinstance(resid, tuple) else resid
         final = self.language_model.norm(resid)[:, -1:]  # sliced as in a whole run: same bits
-        return self.model.lm_head(final)[:, -1].float()
+        return self.model.get_output_embeddings()(final)[:, -1].float()
 
     # --- answers ---
 
@@ -262,7 +356,7 @@ class VLM:
 
         Raises ModelError if no spelling is a single token.
         """
-        tokenizer, ids = self.processor.tokenizer, []
+        tokenizer, ids = self.tokenizer, []
         for form in (word.lower(), word.capitalize()):
             for spelling in (form, " " + form):
                 found = tokenizer(spelling, add_special_tokens=False)["input_ids"]
@@ -283,7 +377,7 @@ class VLM:
     def decode(self, logits: Float[Tensor, "n vocab"]) -> list[str]:
         """The most probable next word of each row, lower-case and stripped."""
         best = logits.argmax(-1).tolist()
-        return [self.processor.tokenizer.decode([i]).strip().lower() for i in best]
+        return [self.tokenizer.decode([i]).strip().lower() for i in best]
 
     def answer(self, images: list, questions: list[str], batch: int = 64) -> list[str]:
         """One word per image and question.
@@ -304,7 +398,7 @@ class VLM:
         x = self.prepare(images, questions)
         out = self.model.generate(**x, max_new_tokens=words, do_sample=False)
         out = out[:, x["input_ids"].shape[1] :]
-        return self.processor.tokenizer.batch_decode(out, skip_special_tokens=True)
+        return self.tokenizer.batch_decode(out, skip_special_tokens=True)
 
 
 def _check_lists(images, questions) -> None:
@@ -317,6 +411,13 @@ def _check_lists(images, questions) -> None:
 
 
 # --- loading -------------------------------------------------------------------------
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
 
 
 def _one_line(error: Exception) -> str:
@@ -360,16 +461,96 @@ def _quiet(enabled: bool):
             logging.enable_progress_bar()
 
 
+def weight_bytes(config, family: Family, precision: str = "float32") -> int:
+    """Bytes of a model's weights, from its configuration alone (nothing is downloaded).
+
+    "4bit": linear layers but the last in NF4 (4 bits and a scale per 64 weights), the rest in
+    float32.
+    """
+    import transformers
+
+    with torch.device("meta"):
+        model = getattr(transformers, family.model_class)._from_config(config)
+    total = sum(p.numel() for p in model.parameters())
+    if precision != "4bit":
+        return total * (4 if precision == "float32" else 2)
+    head = model.get_output_embeddings()
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    packed = sum(m.weight.numel() for m in linear)
+    return packed * 9 // 16 + (total - packed) * 4
+
+
+def check_memory(name: str, config, family: Family, precision: str, free: int) -> None:
+    """Raises ModelError if a model would not fit in `free` bytes, and says what would.
+
+    A tenth is left for the states of one pass.
+    """
+    need = {p: 1.1 * weight_bytes(config, family, p) for p in family.precisions}
+    if need[precision] <= free:
+        return
+    fits = [f"{p} ({need[p] / GIB:.1f} GiB)" for p in need if need[p] <= free]
+    others = [hub for hub, (_, billions) in HUB.items() if 4 * 1.1e9 * billions <= free]
+    advice = f"load it in {' or '.join(fits)}" if fits else "no precision of it fits"
+    if others and others[-1] != name:
+        advice += f"; in float32 {others[-1]} would fit"
+    raise ModelError(
+        f"{name} needs {need[precision] / GIB:.1f} GiB in {precision}, but {free / GIB:.1f} GiB "
+        f"are free: {advice}"
+    )
+
+
+def _configuration(name: str, where: str, revision: str | None):
+    """The checkpoint's configuration and family.  Raises ModelError."""
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(
+            where, revision=revision, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the configuration of {name!r}: {_one_line(error)}") from None
+    family = family_of(config)
+    if family is None:
+        raise ModelError(
+            f"{name!r} is a {config.model_type!r} model; supported: {', '.join(FAMILIES)}"
+        )
+    return config, family
+
+
+def _weights(where: str, family: Family, precision: str, device: str, revision: str | None):
+    """The Hugging Face model on its device, ready to be read."""
+    import transformers
+
+    dtype = torch.float32 if precision == "4bit" else getattr(torch, precision)
+    how = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+    if precision == "4bit":
+        quantise = transformers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
+        how |= {"quantization_config": quantise, "device_map": {"": device}}
+    cls = getattr(transformers, family.model_class)
+    model = cls.from_pretrained(where, revision=revision, **how)
+    return (model if precision == "4bit" else model.to(device)).eval().requires_grad_(False)
+
+
 def load(
-    name: str | Path = "mini", device: str = "auto", dtype: torch.dtype = torch.float32
+    name: str | Path = "mini",
+    device: str = "auto",
+    precision: str = "float32",
+    revision: str | None = None,
 ) -> VLM:
     """Load a shipped model ("mini"), a local folder or a hub id.
 
-    Raises ModelError, before any long work, for an unknown name, a damaged file or a model
-    family that is not supported.  Never runs remote code; weights are safetensors only.
+    precision: "float32", "bfloat16", "float16", or "4bit" (bitsandbytes NF4, computing in
+    float32).  revision: of a hub id; those that the book names are pinned.
+
+    Raises ModelError, before any long work, for an unknown name, a damaged file, a family or a
+    precision that is not supported, or too little memory.  Never runs remote code; weights are
+    safetensors only.
     """
     import transformers
     from safetensors import SafetensorError
+    from transformers.processing_utils import ProcessorMixin
 
     name, path = str(name), Path(name)
     if name in SHIPPED:
@@ -380,27 +561,35 @@ def load(
             f"unknown model {name!r}: use one of {', '.join(SHIPPED)}, a folder with a "
             "Hugging Face checkpoint, or a hub id such as owner/name"
         )
-    where = str(path) if path.is_dir() else name
-    try:
-        config = transformers.AutoConfig.from_pretrained(where, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the configuration of {name!r}: {_one_line(error)}") from None
-    if config.model_type not in FAMILIES:
+    local = path.is_dir()
+    where = str(path) if local else name
+    revision = None if local else revision or HUB.get(name, (None,))[0]
+    config, family = _configuration(name, where, revision)
+    if precision not in family.precisions:
         raise ModelError(
-            f"{name!r} is a {config.model_type!r} model; supported: {', '.join(FAMILIES)}"
+            f"{family.name} models cannot be used in {precision!r} here: "
+            f"use {', '.join(family.precisions)}"
         )
+    if precision == "4bit" and find_spec("bitsandbytes") is None:
+        raise ModelError("4bit needs the package bitsandbytes: pip install bitsandbytes")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in SHIPPED:
+        check_memory(name, config, family, precision, free_memory(torch.device(device)))
+    hub = {"revision": revision, "trust_remote_code": False}
     try:
         with _quiet(enabled=name in SHIPPED):
-            model = getattr(transformers, FAMILIES[config.model_type]).from_pretrained(
-                where, dtype=dtype, use_safetensors=True, trust_remote_code=False
-            )
-            processor = transformers.AutoProcessor.from_pretrained(where, trust_remote_code=False)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **hub)
+            images = transformers.AutoImageProcessor.from_pretrained(where, backend="pil", **hub)
+            told = ProcessorMixin.get_processor_dict(where, revision=revision)[0]
+            model = _weights(where, family, precision, device, revision)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load {name!r}: {_one_line(error)}") from None
-    processor.tokenizer.padding_side = "left"  # so that the last position is the answer's
-    model = model.to(device).eval().requires_grad_(False)
-    px = config.vision_config.patch_size
-    side = config.vision_config.image_size // px
-    return VLM(name, model, processor, (side, side), px, path if path.is_dir() else None)
+    template = told.get("chat_template") or tokenizer.chat_template
+    if not template:
+        raise ModelError(f"{name!r} has no chat template: an instruction-tuned model is needed")
+    side, px = family.layout(config)
+    return VLM(
+        name, model, tokenizer, images, template, family, (side, side), px,
+        path if local else None, revision, precision if precision == "4bit" else None,
+    )  # fmt: skip

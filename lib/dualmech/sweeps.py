@@ -15,9 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from tqdm.auto import tqdm
+
+from .models import free_memory
 
 CODE = ("interventions", "models", "probes", "regions", "stimuli", "sweeps")
 
@@ -66,16 +67,9 @@ def _feed(digest, part) -> None:
         raise TypeError(f"cannot tell the content of {part!r}")
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
-
-
 def room(vlm, kept: int) -> int:
     """How many items' runs fit in half of the free memory, if `kept` residuals of each stay."""
-    config = vlm.model.config.text_config
+    config = vlm.model.config.get_text_config()
     seq = vlm.grid[0] * vlm.grid[1] + 64  # visual tokens and a question
     size = torch.finfo(vlm.model.dtype).bits // 8
     resid = seq * vlm.d_model * size * (2 * kept + 12)  # two runs, a copy, one layer's own
@@ -123,7 +117,7 @@ def _told(vlm, label: str, settings) -> str | None:
     if settings is None:
         return None
     try:
-        here = (vlm.fingerprint, str(vlm.model.dtype), vlm.device.type, code_version())
+        here = (vlm.fingerprint, str(vlm.model.dtype), vlm.device.type, vlm.rope, code_version())
         return content(here, label, settings)
     except TypeError:
         return None

@@ -1,0 +1,118 @@
+"""A self-test of a loaded model: does the library see it as Hugging Face and PyTorch do?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .models import VLM, ModelError, free_memory, load
+
+QUESTIONS = ("What is red here?", "The color is ")  # of unequal length: one row is padded
+
+
+def _noise(vlm: VLM, n: int, seed: int) -> np.ndarray:
+    return np.random.RandomState(seed).randint(0, 256, (n, *vlm.canvas, 3)).astype(np.uint8)
+
+
+def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference, in standard deviations of the logits."""
+    return float((a - b).abs().max() / b.std())
+
+
+def _grid(vlm: VLM) -> tuple[bool, str]:
+    """Change one pixel cell: the visual token of its row and column moves most."""
+    (rows, cols), px, bases = vlm.grid, vlm.px, _noise(vlm, 3, 1)
+    cells = [(0, 0), (0, cols - 1), (rows - 1, 0), (rows // 2, cols // 3), (rows - 2, cols - 1)]
+    images = list(bases)
+    for r, c in cells:
+        for base in bases:
+            image = base.copy()
+            cell = image[r * px : (r + 1) * px, c * px : (c + 1) * px]
+            cell[:] = np.where(cell.mean() > 127, 0, 255)
+            images.append(image)
+    states = vlm.visual(images, batch=8).float().view(len(cells) + 1, 3, rows * cols, -1)
+    most = (states[1:] - states[0]).norm(dim=-1).mean(1).argmax(-1).tolist()
+    hits = sum(found == r * cols + c for found, (r, c) in zip(most, cells, strict=True))
+    return hits == len(cells), f"{hits} of {len(cells)} cells on a {rows} x {cols} grid"
+
+
+def _image(vlm: VLM, x: dict, run) -> tuple[bool, str]:
+    """Another image gives other visual tokens and other logits; the padding changes nothing."""
+    other = vlm.prepare(list(_noise(vlm, 2, 2)), list(QUESTIONS))
+    moved = _gap(vlm.forward(other).logits, run.logits)
+    alone = vlm.forward(vlm.prepare(list(_noise(vlm, 2, 0))[1:], list(QUESTIONS[1:]))).logits
+    padded = _gap(alone, run.logits[1:])
+    return moved > 0.01 > padded, f"image moves logits by {moved:.2f} sd, padding by {padded:.1e}"
+
+
+def _edit(vlm: VLM, x: dict, run) -> tuple[bool, str]:
+    """An edit through the library is a PyTorch hook on the Hugging Face layer."""
+    slot, at = vlm.n_layers // 2, vlm.positions(x)[:, 0]
+    rows = torch.arange(len(at), device=at.device)
+    push = run.resid[slot].std() * torch.randn(vlm.d_model, generator=torch.Generator().manual_seed(0))
+
+    def fn(resid):
+        resid = resid.clone()
+        resid[rows, at] += push.to(resid)
+        resid[rows, -1] += push.to(resid)
+        return resid
+
+    def hook(_module, args, kwargs):
+        if args:
+            return (fn(args[0]), *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": fn(kwargs["hidden_states"])}
+
+    layer = vlm.language_model.layers[slot]
+    with torch.no_grad(), layer.register_forward_pre_hook(hook, with_kwargs=True):
+        plain = vlm.model(**x, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+    ours = vlm.forward(x, [(slot, fn)]).logits
+    gap, effect = _gap(ours, plain), _gap(ours, run.logits)
+    return gap == 0 and effect > 0.01, f"difference {gap:.1e} sd, effect {effect:.2f} sd at slot {slot}"
+
+
+def _suffix(vlm: VLM, x: dict, run) -> tuple[bool, str]:
+    """The model continued from each slot gives the whole model's logits."""
+    worst = max(_gap(vlm.suffix(run, s, run.resid[s]), run.logits) for s in range(vlm.n_slots))
+    return worst < 1e-3, f"largest difference {worst:.1e} sd over {vlm.n_slots} slots"
+
+
+def _bridge(vlm: VLM, x: dict, run) -> tuple[bool | None, str]:
+    """The TransformerLens bridge gives the Hugging Face model's logits."""
+    size = sum(p.numel() * p.element_size() for p in vlm.model.parameters())
+    if size > 0.9 * free_memory(vlm.device):
+        return None, "skipped: a second copy of the weights does not fit"
+    try:
+        bridge = vlm.bridge
+    except ModelError as error:
+        return None, f"skipped: {error}"
+    with torch.no_grad():
+        rest = {k: v for k, v in x.items() if k != "input_ids"}
+        found = bridge(x["input_ids"], **rest)[:, -1].float()
+    gap = _gap(found, run.logits)
+    limit = 1e-3 if vlm.model.dtype == torch.float32 else 0.2  # eager against fused attention
+    return gap < limit, f"difference {gap:.1e} sd"
+
+
+def check_model(model: VLM | str, bridge: bool = True, **how) -> list[dict]:
+    """Test on random images what every experiment relies on; rows of check, ok and detail.
+
+    model: a loaded VLM, or a name to `load` with `how`.  bridge: build the TransformerLens bridge,
+    too, which needs memory for a second copy of the weights; a check that cannot be made has ok
+    None.  Raises ModelError that names the checks that fail.
+    """
+    vlm = model if isinstance(model, VLM) else load(model, **how)
+    x = vlm.prepare(list(_noise(vlm, 2, 0)), list(QUESTIONS))
+    run = vlm.prefix(x)
+    found = {
+        "tokens lie where the grid says": _grid(vlm),
+        "the image reaches the answer": _image(vlm, x, run),
+        "an edit is a PyTorch hook": _edit(vlm, x, run),
+        "a suffix is the whole model": _suffix(vlm, x, run),
+    }
+    if bridge:
+        found["the bridge is the model"] = _bridge(vlm, x, run)
+    rows = [{"check": name, "ok": ok, "detail": told} for name, (ok, told) in found.items()]
+    failed = [f"{row['check']} ({row['detail']})" for row in rows if row["ok"] is False]
+    if failed:
+        raise ModelError(f"{vlm.name} fails: {'; '.join(failed)}")
+    return rows

@@ -1,0 +1,309 @@
+"""Every supported family, on a tiny random-weight model of its own Hugging Face classes."""
+
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch.testing import assert_close
+
+import dualmech
+from dualmech import families, stimuli
+from dualmech.checks import check_model
+from dualmech.models import GIB, ModelError, check_memory, weight_bytes
+
+GRIDS = {  # rows and columns, pixels per visual token
+    "llava": (24, 14), "pixtral": (15, 16), "llava_onevision": (7, 14), "gemma3": (8, 8),
+    "qwen2_vl": (12, 28), "qwen2_5_vl": (12, 28), "qwen3_vl": (12, 32), "idefics3": (8, 16),
+    "smolvlm": (8, 16),
+}  # fmt: skip
+QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+
+
+@pytest.fixture(scope="module", params=tiny.FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(family, tmp_path_factory):
+    return tiny.save(family, tmp_path_factory.mktemp(family))
+
+
+@pytest.fixture(scope="module")
+def tiny_vlm(folder):
+    return dualmech.load(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def images(tiny_vlm):
+    noise = np.random.RandomState(0).randint(0, 256, (2, *tiny_vlm.canvas, 3))
+    return list(noise.astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def x(tiny_vlm, images):
+    return tiny_vlm.prepare(images, ["What is red here?", "The color is "])
+
+
+@pytest.fixture(scope="module")
+def clean(tiny_vlm, x):
+    return tiny_vlm.prefix(x)
+
+
+def test_every_family_is_tested():
+    assert set(families.FAMILIES) == set(tiny.FAMILIES) == set(GRIDS)
+
+
+def test_the_self_test_passes(tiny_vlm, monkeypatch):
+    """Grid, image, edits, suffix and TransformerLens bridge; and nobody calls pip."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    rows = check_model(tiny_vlm)
+    assert [row["ok"] for row in rows] == [True] * 5, rows
+
+
+def test_grid_and_precision(tiny_vlm, family):
+    grid, px = GRIDS[family]
+    assert (tiny_vlm.grid, tiny_vlm.px) == ((grid, grid), px)
+    assert tiny_vlm.canvas == (grid * px, grid * px)
+    assert tiny_vlm.model.dtype == torch.float32
+    assert len(tiny_vlm.geometry.cells(False)) == 3
+
+
+def test_every_cell_is_its_own_token(tiny_vlm, images):
+    """Also where the encoder works in windows (Qwen2.5-VL) or merges patches (SmolVLM)."""
+    px, n = tiny_vlm.px, tiny_vlm.grid[0]
+    if n > 12:
+        pytest.skip("the self-test's cells do for the larger grids")
+    changed = [images[0]]
+    for k in range(n * n):
+        image, (r, c) = images[0].copy(), divmod(k, n)
+        image[r * px : (r + 1) * px, c * px : (c + 1) * px] = [0, 255, 0]
+        changed.append(image)
+    states = tiny_vlm.visual(changed)
+    moved = (states[1:] - states[0]).norm(dim=-1)
+    assert moved.argmax(-1).tolist() == list(range(n * n))
+
+
+def test_logits_are_those_of_the_plain_class(tiny_vlm, folder, family, x, clean):
+    import transformers
+
+    cls = getattr(transformers, families.FAMILIES[family].model_class)
+    plain = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    with torch.no_grad():
+        assert_close(clean.logits, plain(**x).logits[:, -1], rtol=0, atol=1e-4)
+
+
+def test_inputs_are_those_of_the_hugging_face_processor(tiny_vlm, images, family):
+    """Where that processor needs no torchvision: LLaVA, Gemma 3 and Idefics3."""
+    import transformers as T
+
+    tokenizer = tiny_vlm.tokenizer
+    if family == "llava":
+        real = T.LlavaProcessor(
+            tiny_vlm.image_processor, tokenizer, patch_size=14, image_token="<image>",
+            vision_feature_select_strategy="default", num_additional_image_tokens=1,
+        )  # fmt: skip
+        how = {}
+    elif family == "gemma3":
+        real, how = T.Gemma3Processor(tiny_vlm.image_processor, tokenizer, image_seq_length=64), {}
+    elif family == "idefics3":
+        real = T.Idefics3Processor(tiny_vlm.image_processor, tokenizer, image_seq_len=64)
+        how = {"do_image_splitting": False, "max_image_size": {"longest_edge": 128},
+               "size": {"longest_edge": 128}}  # fmt: skip
+    else:
+        pytest.skip("its processor cannot be imported without torchvision")
+    questions = ["What is red here?", "The color is "]
+    texts = [tiny_vlm.prompt(q) for q in questions]
+    begun = family == "gemma3"  # the template writes the first token itself
+    expected = real(
+        images=[[i] for i in images], text=texts, return_tensors="pt", padding=True,
+        padding_side="left", add_special_tokens=not begun, **how,
+    )  # fmt: skip
+    ours = tiny_vlm.prepare(images, questions)
+    for name in ours:
+        assert torch.equal(ours[name], expected[name].to(ours[name].dtype)), name
+
+
+def test_text_around_the_image(tiny_vlm, x, family):
+    """One placeholder per visual token, what the family puts around them, one first token."""
+    words = tiny_vlm.tokenizer.convert_ids_to_tokens(x["input_ids"][0].tolist())
+    at, n = tiny_vlm.positions(x), tiny_vlm.grid[0] ** 2
+    assert at.shape == (2, n)
+    first, last = int(at[0, 0]), int(at[0, -1])
+    around = {
+        "gemma3": ("<start_of_image>", "<end_of_image>"), "pixtral": ("[INST]", "[IMG_END]"),
+        "llava_onevision": (None, "<image>"), "llava": (None, None),
+        "idefics3": ("<global-img>", "<fake_token_around_image>"),
+        "smolvlm": ("<global-img>", "<fake_token_around_image>"),
+    }.get(family, ("<|vision_start|>", "<|vision_end|>"))  # fmt: skip
+    for neighbour, found in zip(around, (words[first - 1], words[last + 1]), strict=True):
+        assert neighbour is None or found == neighbour
+    if family == "pixtral":
+        assert words[first:last].count("[IMG_BREAK]") == 14
+        assert "[IMG_BREAK]" not in {words[i] for i in at[0].tolist()}
+    assert words.count(tiny_vlm.tokenizer.bos_token) == (tiny_vlm.tokenizer.bos_token is not None)
+
+
+def test_visual_tokens_are_no_placeholders(tiny_vlm, images, x, clean):
+    rows = torch.arange(2)[:, None]
+    entering = clean.resid[0][rows, tiny_vlm.positions(x)]
+    assert torch.equal(tiny_vlm.visual(images), entering)
+    assert (entering[0] - entering[1]).abs().amax(-1).min() > 0.01, "each depends on its image"
+
+
+def test_kept_residuals_are_copies(tiny_vlm, x, clean):
+    before = {slot: r.clone() for slot, r in clean.resid.items()}
+    run = tiny_vlm.prefix(x)
+    for slot in run.resid:
+        run.resid[slot].mul_(0)
+    assert all(torch.equal(clean.resid[s], before[s]) for s in before)
+    assert torch.equal(tiny_vlm.prefix(x).logits, clean.logits)
+
+
+def test_a_suffix_of_an_edit_is_the_whole_run_at_every_slot(tiny_vlm, x, clean):
+    generator = torch.Generator().manual_seed(0)
+    push = torch.randn(tiny_vlm.d_model, generator=generator)
+    at = tiny_vlm.positions(x)[:, 3]
+
+    def edit(resid):
+        resid = resid.clone()
+        resid[[0, 1], at] += 3 * push
+        resid[:, -1] += push
+        return resid
+
+    for slot in range(tiny_vlm.n_slots):  # Qwen3-VL adds features between its first layers
+        whole = tiny_vlm.forward(x, [(slot, edit)]).logits
+        assert torch.equal(tiny_vlm.suffix(clean, slot, edit(clean.resid[slot])), whole), slot
+        assert (whole - clean.logits).abs().max() > 1e-3
+
+
+def test_a_padded_row_is_the_row_alone(tiny_vlm, images, clean):
+    alone = tiny_vlm.forward(tiny_vlm.prepare(images[1:], ["The color is "])).logits
+    assert_close(alone, clean.logits[1:], rtol=0, atol=1e-4)
+
+
+def test_type_ids_matter(tiny_vlm, x, clean, family):
+    """Left out, some models silently read the image as text; `prepare` never leaves them out."""
+    name = families.FAMILIES[family].type_ids
+    if name is None:
+        assert not [key for key in x if "type_ids" in key]
+        return
+    assert torch.equal(x[name].bool(), x["input_ids"] == tiny_vlm.model.config.image_token_id)
+    without = {k: v for k, v in x.items() if k != name}
+    try:
+        moved = (tiny_vlm.forward(without).logits - clean.logits).abs().max()
+    except ValueError:
+        return  # the model itself refuses
+    assert moved > 1e-2
+
+
+def test_positions_as_in_text(tiny_vlm, images, x, clean, family):
+    if family not in QWEN:
+        with pytest.raises(ModelError, match="number image tokens like text already"):
+            replace(tiny_vlm, rope="1d")
+        return
+    flat = replace(tiny_vlm, rope="1d")
+    run = flat.prefix(flat.prepare(images, ["What is red here?", "The color is "]))
+    assert torch.equal(run.resid[0], clean.resid[0])
+    assert (run.logits - clean.logits).abs().max() > 1e-2
+    position = (x["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    with torch.no_grad():
+        plain = tiny_vlm.model(**x, position_ids=position.expand(3, -1, -1), use_cache=False)
+    assert_close(run.logits, plain.logits[:, -1], rtol=0, atol=1e-5)
+    again = flat.suffix(run, 1, run.resid[1])
+    assert torch.equal(again, run.logits)
+    with pytest.raises(ModelError, match="rope is 'native' or '1d', not '2d'"):
+        replace(tiny_vlm, rope="2d")
+
+
+def test_description_is_greedy(tiny_vlm, images):
+    """Word by word from the logits of whole passes, where the bridge's own generate fails."""
+    question = "What is red here?"
+    told = tiny_vlm.describe(images[:1], [question], words=3)[0]
+    x, ids = tiny_vlm.prepare(images[:1], [question]), []
+    for _ in range(3):
+        ids.append(int(tiny_vlm.forward(x).logits.argmax()))
+        grown = {k: torch.cat([x[k], x[k].new_tensor([[v]])], 1) for k, v in (
+            ("input_ids", ids[-1]), ("attention_mask", 1))}  # fmt: skip
+        name = tiny_vlm.family.type_ids
+        if name:
+            grown[name] = torch.cat([x[name], x[name].new_zeros(1, 1)], 1)
+        x = x | grown
+        if ids[-1] == tiny_vlm.tokenizer.eos_token_id:
+            break
+    assert told == tiny_vlm.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_spellings_of_an_answer(tiny_vlm):
+    names = tiny_vlm.tokenizer.convert_ids_to_tokens(tiny_vlm.answer_ids("red"))
+    assert set(names) == {"red", "Red", "Ġred", "ĠRed"}
+    with pytest.raises(ModelError, match="'lavender' is not a single token of .*choose another"):
+        tiny_vlm.answer_ids("lavender")
+
+
+def test_an_experiment_runs(tiny_vlm):
+    """The chapters' own calls, on the family's own canvas: a swap of strips at two slots."""
+    pairs = stimuli.swap_pairs("squares", "left", 2, seed=0, geometry=tiny_vlm.geometry)
+    end = tiny_vlm.n_layers
+    found = dualmech.interventions.region_swap(tiny_vlm, pairs, "strip", slots=[0, end])
+    x = dualmech.interventions.inputs(tiny_vlm, [p.clean for p in pairs])
+    before = tiny_vlm.probabilities(
+        tiny_vlm.forward(x).logits, [list(p.targets.values()) for p in pairs]
+    )
+    assert found[1] == pytest.approx(before, abs=1e-6), "too late to change the last token"
+    assert np.abs(found[0] - before).max() > 1e-5
+
+
+# --- loading -------------------------------------------------------------------------
+
+
+def test_half_precision_where_it_is_safe(folder, family):
+    if family == "gemma3":
+        with pytest.raises(ModelError, match="Gemma 3 models cannot be used in 'float16' here: "):
+            dualmech.load(folder, device="cpu", precision="float16")
+        return
+    vlm = dualmech.load(folder, device="cpu", precision="float16")
+    assert vlm.model.dtype == torch.float16
+    with pytest.raises(ModelError, match="overflows in float16: load .* in float32"):
+        _ = vlm.bridge
+
+
+def test_the_check_finds_a_grid_that_is_wrong(tiny_vlm, monkeypatch):
+    right = type(tiny_vlm).positions
+    monkeypatch.setattr(type(tiny_vlm), "positions", lambda self, x: right(self, x).flip(1))
+    with pytest.raises(ModelError, match="fails: tokens lie where the grid says"):
+        check_model(tiny_vlm, bridge=False)
+
+
+def test_weight_bytes(tiny_vlm, folder, family):
+    total = sum(p.numel() for p in tiny_vlm.model.parameters())
+    config, record = tiny_vlm.model.config, tiny_vlm.family
+    assert weight_bytes(config, record) == 4 * total
+    assert weight_bytes(config, record, "bfloat16") == 2 * total
+    assert 0.14 * 4 * total < weight_bytes(config, record, "4bit") < 4 * total
+
+
+def test_too_little_memory_says_what_fits(tiny_vlm):
+    config, record = tiny_vlm.model.config, tiny_vlm.family
+    need = 1.1 * weight_bytes(config, record, "bfloat16")
+    with pytest.raises(ModelError) as error:
+        check_memory("owner/name", config, record, "float32", int(need) + 1)
+    assert "owner/name needs" in str(error.value) and "load it in bfloat16" in str(error.value)
+    with pytest.raises(ModelError, match="no precision of it fits"):
+        check_memory("owner/name", config, record, "float32", 10)
+    check_memory("owner/name", config, record, "float32", 10 * GIB)
+
+
+def test_4bit_needs_its_package(folder, monkeypatch):
+    monkeypatch.setattr(dualmech.models, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install bitsandbytes"):
+        dualmech.load(folder, device="cpu", precision="4bit")
+
+
+def test_revisions_are_pinned():
+    for name, (revision, billions) in families.HUB.items():
+        assert name.count("/") == 1 and len(revision) == 40 and int(revision, 16)
+        assert 0 < billions < 20
