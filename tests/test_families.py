@@ -297,6 +297,23 @@ def test_too_little_memory_says_what_fits(tiny_vlm):
     check_memory("owner/name", config, record, "float32", 10 * GIB)
 
 
+def test_4bit(folder, tiny_vlm):
+    """The language model's layers in 4 bits, the encoder as it was; edits and suffix still exact."""
+    vlm = dualmech.load(folder, device="cpu", precision="4bit")
+    assert [row["ok"] for row in check_model(vlm)] == [True] * 4 + [None]
+    before, after = (dict(v.model.named_parameters()) for v in (tiny_vlm, vlm))
+    for name in before:
+        quantised = before[name].shape != after[name].shape
+        linear = "layers" in name and name.endswith("proj.weight")
+        inside = "language_model" in name or "text_model" in name
+        assert quantised == (linear and inside), name
+    size = sum(p.numel() * p.element_size() for p in vlm.model.parameters())
+    expected = weight_bytes(tiny_vlm.model.config, vlm.family, "4bit")
+    assert size <= expected <= 1.03 * size, "the scales are kept apart"
+    with pytest.raises(ModelError, match="load .* without 4bit"):
+        _ = vlm.bridge
+
+
 def test_4bit_needs_its_package(folder, monkeypatch):
     monkeypatch.setattr(dualmech.models, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install bitsandbytes"):

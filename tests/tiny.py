@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from dualmech.stimuli import COLOURS
 
-TEXT = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
+TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096}  # fmt: skip
 SIGLIP = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2,
           "num_attention_heads": 4}  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 
 from .models import VLM, ModelError, free_memory, load
 
-QUESTIONS = ("What is red here?", "The color is ")  # of unequal length: one row is padded
+QUESTIONS = ("How many items are there?", "The color is ")  # of unequal length: one row is padded
 
 
 def _noise(vlm: VLM, n: int, seed: int) -> np.ndarray:
@@ -42,7 +42,9 @@ def _image(vlm: VLM, x: dict, run) -> tuple[bool, str]:
     moved = _gap(vlm.forward(other).logits, run.logits)
     alone = vlm.forward(vlm.prepare(list(_noise(vlm, 2, 0))[1:], list(QUESTIONS[1:]))).logits
     padded = _gap(alone, run.logits[1:])
-    return moved > 0.01 > padded, f"image moves logits by {moved:.2f} sd, padding by {padded:.1e}"
+    exact = vlm.model.dtype == torch.float32 and not vlm.quantised
+    limit = 0.01 if exact else 0.2 * moved  # a few digits fewer move the logits a little, too
+    return moved > 0.01 and padded < limit, f"image moves logits by {moved:.2f} sd, padding by {padded:.1e}"
 
 
 def _edit(vlm: VLM, x: dict, run) -> tuple[bool, str]:

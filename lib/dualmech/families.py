@@ -142,8 +142,8 @@ def _plain_vision_mlp(adapter) -> None:
     block.submodules["mlp"] = GeneralizedComponent(name="mlp", submodules=mlp)
 
 
-def _pixtral_vision(adapter) -> None:
-    """Pixtral's tower has neither CLIP's embeddings nor its names: take it as one block."""
+def tower_as_one_block(adapter) -> None:
+    """A vision tower with other parts than CLIP's or SigLIP's: no hooks inside it."""
     from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
     tower = GeneralizedComponent(name="model.vision_tower")
@@ -168,7 +168,7 @@ FAMILIES: dict[str, Family] = {
     "llava": Family("LLaVA", "LlavaForConditionalGeneration", patches, _uncropped),
     "pixtral": Family(
         "Pixtral", "LlavaForConditionalGeneration", _pixtral_layout, as_they_are, "[IMG]",
-        _pixtral_text, adapt=_pixtral_vision,
+        _pixtral_text, adapt=tower_as_one_block,
     ),
     "llava_onevision": Family(
         "LLaVA-OneVision", "LlavaOnevisionForConditionalGeneration", patches, _one_view,

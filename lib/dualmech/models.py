@@ -29,6 +29,9 @@ from .families import FAMILIES, HUB, Family, family_of
 
 SHIPPED = ("mini", "mini-local")
 GIB = 2**30
+# The encoder is what this book studies, so "4bit" leaves it and the projector alone.
+NOT_QUANTISED = ("model.visual", "model.vision_tower", "model.vision_model",
+                 "model.multi_modal_projector", "model.connector", "lm_head")  # fmt: skip
 Edit = tuple[int, Callable[[Tensor], Tensor]]
 
 
@@ -141,10 +144,12 @@ class VLM:
         )
         from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-        if self.quantised or self.model.dtype == torch.float16:
+        if self.quantised:
+            raise ModelError(f"the bridge copies the weights: load {self.name} without 4bit")
+        if self.model.dtype == torch.float16:
             raise ModelError(
-                "the bridge copies the weights and computes attention step by step, which "
-                f"overflows in {self.quantised or 'float16'}: load {self.name} in float32"
+                "the bridge computes attention step by step, which overflows in float16: "
+                f"load {self.name} in float32"
             )
         config = deepcopy(self.model.config)  # choosing eager attention changes it in place
         copy = type(self.model)._from_config(config, attn_implementation="eager")
@@ -464,7 +469,7 @@ def _quiet(enabled: bool):
 def weight_bytes(config, family: Family, precision: str = "float32") -> int:
     """Bytes of a model's weights, from its configuration alone (nothing is downloaded).
 
-    "4bit": linear layers but the last in NF4 (4 bits and a scale per 64 weights), the rest in
+    "4bit": the language model's layers in NF4 (4 bits and a scale per 64 weights), the rest in
     float32.
     """
     import transformers
@@ -474,9 +479,8 @@ def weight_bytes(config, family: Family, precision: str = "float32") -> int:
     total = sum(p.numel() for p in model.parameters())
     if precision != "4bit":
         return total * (4 if precision == "float32" else 2)
-    head = model.get_output_embeddings()
-    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    packed = sum(m.weight.numel() for m in linear)
+    layers = model.get_decoder().layers.modules()
+    packed = sum(m.weight.numel() for m in layers if isinstance(m, torch.nn.Linear))
     return packed * 9 // 16 + (total - packed) * 4
 
 
@@ -525,8 +529,9 @@ def _weights(where: str, family: Family, precision: str, device: str, revision: 
     how = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
     if precision == "4bit":
         quantise = transformers.BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-        )
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=list(NOT_QUANTISED),
+        )  # fmt: skip
         how |= {"quantization_config": quantise, "device_map": {"": device}}
     cls = getattr(transformers, family.model_class)
     model = cls.from_pretrained(where, revision=revision, **how)
@@ -541,8 +546,8 @@ def load(
 ) -> VLM:
     """Load a shipped model ("mini"), a local folder or a hub id.
 
-    precision: "float32", "bfloat16", "float16", or "4bit" (bitsandbytes NF4, computing in
-    float32).  revision: of a hub id; those that the book names are pinned.
+    precision: "float32", "bfloat16", "float16", or "4bit" (the language model's layers in
+    bitsandbytes NF4, computing in float32).  revision: of a hub id; those that the book names are pinned.
 
     Raises ModelError, before any long work, for an unknown name, a damaged file, a family or a
     precision that is not supported, or too little memory.  Never runs remote code; weights are
