@@ -7,7 +7,7 @@ START  := $(shell date +%s)
 # A new lock or pyproject has a new name here, so the environment is brought up to date once.
 READY  := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: book test strip keep clean
+.PHONY: book test colab strip keep clean
 
 book: $(READY)
 	@$(RUN) -m bookbuild.build --started $(START)
@@ -18,6 +18,11 @@ test: $(READY)
 	@$(RUN) -m pytest tests
 	@$(RUN) -m bookbuild.build --all --started $(START)
 	@$(RUN) -m pytest tests/pages
+
+# Every chapter as on Colab: among Colab's packages, installed by its own set-up cell.
+CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
+colab: $(READY)
+	@$(RUN) tests/replay_colab.py $(CHAPTERS)
 
 # Removes outputs from the chapters' sources, as they are kept in git.
 strip: $(READY)

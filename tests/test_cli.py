@@ -1,5 +1,6 @@
 """`python -m dualmech` as a reader types it."""
 
+import json
 import os
 import re
 import shutil
@@ -105,6 +106,29 @@ def test_unknown_arguments_show_the_usage(arguments, capsys):
         main(arguments)
     assert error.value.code == 2
     assert capsys.readouterr().err.startswith("usage: python -m dualmech")
+
+
+def test_check_result_says_where_a_good_file_goes_and_why_another_is_bad(tmp_path, capsys, vlm):
+    shipped = PACKAGE.parents[1] / "data" / "results" / "mini" / "strips.json"
+    assert main(["check-result", str(shipped)]) == 0
+    assert capsys.readouterr().out == f"ok: {shipped}, for data/results/mini/strips.json\n"
+
+    record = json.loads(shipped.read_text())
+    hub, local, broken = (tmp_path / f"{name}.json" for name in ("hub", "local", "broken"))
+    record["provenance"]["model"] = "Owner/A-model-2.5"
+    hub.write_text(json.dumps(record))
+    record["provenance"]["model"] = vlm.name
+    local.write_text(json.dumps(record))
+    record["provenance"]["date"] = "yesterday"
+    broken.write_text(json.dumps(record))
+    assert main(["check-result", str(hub), str(local), str(broken), str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        f"ok: {hub}, for data/results/Owner--A-model-2.5/strips.json",
+        f"bad: {local}: provenance.model is a folder: use a hub id, which others can load",
+        f"bad: {broken}: provenance.date must be a date such as 2026-01-31, not 'yesterday'",
+    ]
+    assert len(lines) == 4 and lines[3].startswith(f"bad: cannot read the result {tmp_path}: ")
 
 
 def test_train_writes_a_model_and_refuses_another_recipe(tmp_path, capsys):

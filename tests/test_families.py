@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import dualmech
 from dualmech import families, stimuli
-from dualmech.checks import check_model
+from dualmech.checks import check_model, greeting
 from dualmech.models import GIB, ModelError, check_memory, weight_bytes
 
 GRIDS = {  # rows and columns, pixels per visual token
@@ -271,6 +271,15 @@ def test_half_precision_where_it_is_safe(folder, family):
         _ = vlm.bridge
 
 
+def test_a_greeting_is_a_self_test(tiny_vlm, monkeypatch):
+    assert greeting(tiny_vlm).count(";") == 3 and "passes the self-test: " in greeting(tiny_vlm)
+    shipped = replace(tiny_vlm, name="mini")
+    assert greeting(shipped) == "`mini` is loaded."
+    monkeypatch.setattr(type(tiny_vlm), "suffix", lambda self, run, slot, resid: run.logits + 1)
+    with pytest.raises(ModelError, match="fails: a suffix is the whole model"):
+        greeting(tiny_vlm)
+
+
 def test_the_check_finds_a_grid_that_is_wrong(tiny_vlm, monkeypatch):
     right = type(tiny_vlm).positions
     monkeypatch.setattr(type(tiny_vlm), "positions", lambda self, x: right(self, x).flip(1))
@@ -298,7 +307,7 @@ def test_too_little_memory_says_what_fits(tiny_vlm):
 
 
 def test_4bit(folder, tiny_vlm):
-    """The language model's layers in 4 bits, the encoder as it was; edits and suffix still exact."""
+    """The language model's layers in 4 bits, the encoder as it was; edits are still exact."""
     vlm = dualmech.load(folder, device="cpu", precision="4bit")
     assert [row["ok"] for row in check_model(vlm)] == [True] * 4 + [None]
     before, after = (dict(v.model.named_parameters()) for v in (tiny_vlm, vlm))

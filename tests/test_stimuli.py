@@ -428,10 +428,25 @@ def test_scenes_have_the_same_bytes_everywhere(style, seed, expected):
     assert digest(np.stack([t.stimulus.pixels for t in trials])) == expected
     again = S.scene_trials(3, style, seed)
     assert [t.question for t in trials] == [t.question for t in again]
-    assert all(
-        np.array_equal(a.stimulus.cover, b.stimulus.cover)
-        for a, b in zip(trials, again, strict=True)
-    )
+
+
+@pytest.mark.parametrize("style", [S.EASY, S.HARD], ids=["easy", "hard"])
+def test_scenes_grow_with_the_canvas(style):
+    """A larger model's canvas holds the same scene: every length grows with it."""
+    for side in (336, 896):
+        k = side / 96
+        for t in S.scene_trials(2, style, seed=1, side=side):
+            assert t.stimulus.pixels.shape == (side, side, 3) and t.stimulus.cover is None
+            sizes = t.stimulus.boxes[:, 2:] - t.stimulus.boxes[:, :2]
+            assert (
+                round(k * style.size[0]) <= sizes.min() <= sizes.max() <= round(k * style.size[1])
+            )
+            vertical = t.direction in ("above", "below")
+            steps = np.diff(t.stimulus.centres[:, int(vertical)])
+            low, high = style.gap or (style.spacing[0] / 2, 96)
+            assert (steps >= k * low - 1).all() and (steps <= k * high + 1).all()
+            first = t.stimulus.items[0 if t.direction in ("left", "above") else 2]
+            assert t.answer == first.answer
 
 
 def test_training_images_have_the_same_bytes_everywhere():

@@ -14,7 +14,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from dualmech.stimuli import COLOURS
 
 TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096}  # fmt: skip
+        "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 4096}  # fmt: skip
 SIGLIP = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2,
           "num_attention_heads": 4}  # fmt: skip
 QWEN_CHAT = (
@@ -66,7 +67,8 @@ def rope(kind: str, **more) -> dict:
 def qwen(vision_config, config_class, text_config, model_class, tokenizer):
     ids = {name: tokenizer.convert_tokens_to_ids(f"<|{word}|>") for name, word in (
         ("image_token_id", "image_pad"), ("video_token_id", "video_pad"),
-        ("vision_start_token_id", "vision_start"), ("vision_end_token_id", "vision_end"))}  # fmt: skip
+        ("vision_start_token_id", "vision_start"),
+        ("vision_end_token_id", "vision_end"))}  # fmt: skip
     config = config_class(vision_config=vision_config, text_config=text_config, **ids)
     return model_class, config
 
@@ -86,12 +88,19 @@ def describe(family: str):
             pixels = {"patch_size": 16}
         elif family == "qwen2_5_vl":
             vision = {"depth": 2, "hidden_size": 48, "intermediate_size": 64, "num_heads": 4,
-                      "out_hidden_size": 64, "window_size": 112, "fullatt_block_indexes": [1]}  # fmt: skip
+                      "out_hidden_size": 64, "window_size": 112,
+                      "fullatt_block_indexes": [1]}  # fmt: skip
             made = qwen(vision, T.Qwen2_5_VLConfig, text | rope("default", **sections),
                         T.Qwen2_5_VLForConditionalGeneration, tokenizer)  # fmt: skip
             pixels = {}
         else:
-            vision = {"depth": 2, "embed_dim": 48, "num_heads": 4, "hidden_size": 64, "mlp_ratio": 2}
+            vision = {
+                "depth": 2,
+                "embed_dim": 48,
+                "num_heads": 4,
+                "hidden_size": 64,
+                "mlp_ratio": 2,
+            }
             made = qwen(vision, T.Qwen2VLConfig, text | rope("default", **sections),
                         T.Qwen2VLForConditionalGeneration, tokenizer)  # fmt: skip
             pixels = {}
@@ -126,7 +135,9 @@ def describe(family: str):
         return T.Gemma3ForConditionalGeneration, config, tokenizer, pixels, template
     if family in ("llava", "pixtral"):
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-        from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
+        from transformers.models.pixtral.image_processing_pil_pixtral import (
+            PixtralImageProcessorPil,
+        )
 
         words = ["<s>", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[INST]", "[/INST]", "<image>"]
         tokenizer = build_tokenizer(words, "<s>", family == "llava")

@@ -8,18 +8,21 @@ vlm.answer([image], ["The object to the left of the key is a(n) "])
 from importlib import import_module
 
 __version__ = "0.1.0"
-_MODULES = ("figures", "interventions", "metrics", "models", "paper", "probes", "regions",
-            "report", "results", "stimuli", "sweeps", "train", "widgets")  # fmt: skip
+_MODULES = ("checks", "datasets", "families", "figures", "interventions", "machine", "metrics",
+            "models", "paper", "probes", "regions", "report", "results", "stimuli", "sweeps",
+            "train", "widgets")  # fmt: skip
 
 
 def __getattr__(name: str):
     """Import submodules on first use: `import dualmech` itself stays instant."""
     if name in _MODULES:
         return import_module(f".{name}", __name__)
+    if name == "check_model":
+        return import_module(".checks", __name__).check_model
     if name == "load":
         return import_module(".models", __name__).load
     raise AttributeError(f"module 'dualmech' has no attribute {name!r}")
 
 
 def __dir__():
-    return [*_MODULES, "load"]
+    return [*_MODULES, "check_model", "load"]

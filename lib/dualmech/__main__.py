@@ -1,8 +1,9 @@
-"""The shell's way in: `python -m dualmech answer|report|train`."""
+"""The shell's way in: `python -m dualmech answer|report|check-result|train`."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def main(argv: list[str] | None = None) -> int:
     told.add_argument("model", nargs="?", default="mini")
     told.add_argument("--parts", default="abdefhij", help="letters of the rows to measure")
     told.add_argument("--save", type=Path, help="also write the rows to this JSON file")
+    checked = command.add_parser("check-result", help="check result files before you send them")
+    checked.add_argument("files", type=Path, nargs="+", metavar="FILE")
     trained = command.add_parser("train", help="train a shipped model from its seed")
     trained.add_argument("out", type=Path)
     trained.add_argument("--objective", choices=("layout", "local"), default="layout")
@@ -27,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     trained.add_argument("--toy", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
-        return {"answer": _answer, "report": _report, "train": _train}[args.command](args)
+        return COMMANDS[args.command](args)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -66,6 +69,24 @@ def _report(args) -> int:
     return 0
 
 
+def _check_result(args) -> int:
+    from . import results
+
+    bad = 0
+    for path in args.files:
+        try:
+            place = results.place(results.read(path))
+            if not re.fullmatch(r"\w[\w.-]*", place.parent.name):
+                raise ValueError(
+                    f"{path}: provenance.model is a folder: use a hub id, which others can load"
+                )
+            print(f"ok: {path}, for data/results/{place.as_posix()}")
+        except ValueError as error:
+            print("bad:", error)
+            bad += 1
+    return 1 if bad else 0
+
+
 def _train(args) -> int:
     from .train import Recipe, ship, toy, train
 
@@ -74,6 +95,8 @@ def _train(args) -> int:
     print("wrote", ship(args.out, args.ship) if args.ship else folder)
     return 0
 
+
+COMMANDS = {"answer": _answer, "report": _report, "check-result": _check_result, "train": _train}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .models import VLM, ModelError, free_memory, load
+from .models import SHIPPED, VLM, ModelError, free_memory, load
 
 QUESTIONS = ("How many items are there?", "The color is ")  # of unequal length: one row is padded
 
@@ -44,14 +44,19 @@ def _image(vlm: VLM, x: dict, run) -> tuple[bool, str]:
     padded = _gap(alone, run.logits[1:])
     exact = vlm.model.dtype == torch.float32 and not vlm.quantised
     limit = 0.01 if exact else 0.2 * moved  # a few digits fewer move the logits a little, too
-    return moved > 0.01 and padded < limit, f"image moves logits by {moved:.2f} sd, padding by {padded:.1e}"
+    return (
+        moved > 0.01 and padded < limit,
+        f"image moves logits by {moved:.2f} sd, padding by {padded:.1e}",
+    )
 
 
 def _edit(vlm: VLM, x: dict, run) -> tuple[bool, str]:
     """An edit through the library is a PyTorch hook on the Hugging Face layer."""
     slot, at = vlm.n_layers // 2, vlm.positions(x)[:, 0]
     rows = torch.arange(len(at), device=at.device)
-    push = run.resid[slot].std() * torch.randn(vlm.d_model, generator=torch.Generator().manual_seed(0))
+    push = run.resid[slot].std() * torch.randn(
+        vlm.d_model, generator=torch.Generator().manual_seed(0)
+    )
 
     def fn(resid):
         resid = resid.clone()
@@ -69,7 +74,10 @@ def _edit(vlm: VLM, x: dict, run) -> tuple[bool, str]:
         plain = vlm.model(**x, use_cache=False, logits_to_keep=1).logits[:, -1].float()
     ours = vlm.forward(x, [(slot, fn)]).logits
     gap, effect = _gap(ours, plain), _gap(ours, run.logits)
-    return gap == 0 and effect > 0.01, f"difference {gap:.1e} sd, effect {effect:.2f} sd at slot {slot}"
+    return (
+        gap == 0 and effect > 0.01,
+        f"difference {gap:.1e} sd, effect {effect:.2f} sd at slot {slot}",
+    )
 
 
 def _suffix(vlm: VLM, x: dict, run) -> tuple[bool, str]:
@@ -118,3 +126,15 @@ def check_model(model: VLM | str, bridge: bool = True, **how) -> list[dict]:
     if failed:
         raise ModelError(f"{vlm.name} fails: {'; '.join(failed)}")
     return rows
+
+
+def greeting(vlm: VLM) -> str:
+    """What a chapter says of the model it works on: that it is loaded and, if it is not one of
+    the shipped ones, which the book's own tests check, that it passes the self-test.
+
+    Raises ModelError that names the checks that fail.
+    """
+    if vlm.name in SHIPPED:
+        return f"`{vlm.name}` is loaded."
+    passed = [row["check"] for row in check_model(vlm, bridge=False)]
+    return f"`{vlm.name}` is loaded and passes the self-test: {'; '.join(passed)}."

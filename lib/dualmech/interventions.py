@@ -297,9 +297,11 @@ def amplified_answers(
         raise ValueError(f"where is 'all', 'object' or 'background', not {where!r}")
 
     def touched(t) -> Tensor:
+        if where == "all":  # needs no boxes: a photograph may have none
+            return torch.ones(vlm.grid[0] * vlm.grid[1], dtype=torch.bool)
         owned = np.concatenate([tokens_of(b, vlm.px, vlm.grid[1]) for b in t.stimulus.boxes])
         mask = np.isin(np.arange(vlm.grid[0] * vlm.grid[1]), owned) == (where == "object")
-        return torch.from_numpy(mask | (where == "all"))
+        return torch.from_numpy(mask)
 
     def compute(some):
         x = inputs(vlm, some)

@@ -547,7 +547,8 @@ def load(
     """Load a shipped model ("mini"), a local folder or a hub id.
 
     precision: "float32", "bfloat16", "float16", or "4bit" (the language model's layers in
-    bitsandbytes NF4, computing in float32).  revision: of a hub id; those that the book names are pinned.
+    bitsandbytes NF4, computing in float32).  revision: of a hub id; those that the book names
+    are pinned.
 
     Raises ModelError, before any long work, for an unknown name, a damaged file, a family or a
     precision that is not supported, or too little memory.  Never runs remote code; weights are

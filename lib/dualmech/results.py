@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import re
+import reprlib
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from . import __version__
 from ._paths import data_dir
+from .paper import published
 
 VERDICTS = ("replicates", "partly", "does not")
+CHAPTERS = {  # each experiment, and the chapter that runs it
+    "behaviour": "01-the-binding-problem",
+    "controls": "03-interventions-and-controls",
+    "last_token": "04-what-the-last-token-knows",
+    "object_relations": "05-relations-on-object-tokens",
+    "probes": "06-reading-position",
+    "strips": "07-swapping-strips",
+    "removal": "08-which-mechanism-leads",
+    "absolute_relative": "09-absolute-or-relative",
+    "amplification": "10-turning-up-the-signal",
+    "natural_images": "11-natural-images",
+    "stress": "12-stress-tests",
+    "encoder_objective": "13-what-makes-the-encoder-lead",
+}
+EXPERIMENTS = (*CHAPTERS, "report")  # `python -m dualmech report --save`: rows, no claims
 
 
 def provenance(vlm, seconds: float, **more) -> dict:
-    """Model and its hash, versions, device, precision, seconds and date of a measurement."""
+    """Model and its hash, versions, device, precision, seconds and date of a measurement.
+
+    Also the hub commit ("revision") and the quantisation ("quantised"), if the model has them.
+    """
     import torch
     import transformers
 
     device = torch.cuda.get_device_name(0) if vlm.device.type == "cuda" else platform.machine()
-    return {
+    known = {name: getattr(vlm, name, None) for name in ("revision", "quantised")}
+    facts = {
         "model": vlm.name,
         "weights": vlm.fingerprint,
         "dualmech": __version__,
@@ -31,7 +54,8 @@ def provenance(vlm, seconds: float, **more) -> dict:
         "precision": str(vlm.model.dtype).removeprefix("torch."),
         "seconds": round(seconds, 1),
         "date": datetime.now(UTC).date().isoformat(),
-    } | more
+    }
+    return facts | {name: fact for name, fact in known.items() if fact} | more
 
 
 def save(path: Path | str, experiment: str, values, source: dict, claims=()) -> Path:
@@ -69,42 +93,166 @@ def record(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, 
     """Write an experiment's result to results_dir()/<model>/<experiment>.json and return it.
 
     values: {name: {"value", "low", "high", "n"}} as `metrics.share` and `metrics.mean` give them;
-    claims: from `claim`; more: what else belongs to the provenance (seed, alpha, ...).  Raises
-    ValueError if a claim reads a value that is not there.
+    claims: from `claim`; more: what else belongs to the provenance (seed, alpha, ...).  A value
+    that is nan was not measured: it is left out, also of the claims that name it.  The result is
+    `check`ed after it is written, so that a mistake does not cost a long run its numbers.
     """
-    for one in claims:
-        lost = [name for name in one["measured"] if name not in values]
-        if lost:
-            raise ValueError(f"the claim {one['claim']!r} reads {lost}, which was not measured")
+    lost = {name for name, stats in values.items() if math.isnan(stats["value"])}
+    values = {name: stats for name, stats in values.items() if name not in lost}
+    claims = [c | {"measured": [m for m in c["measured"] if m not in lost]} for c in claims]
     source = provenance(vlm, seconds, **more)
-    path = results_dir() / vlm.name.replace("/", "--") / f"{experiment}.json"
-    save(path, experiment, values, source, list(claims))
-    return read(path)
+    path = results_dir() / place({"experiment": experiment, "provenance": source})
+    return read(save(path, experiment, values, source, claims))
 
 
-def collect(*folders) -> list[dict]:
+def place(record: dict) -> Path:
+    """Where a result belongs, below a folder of results: <model>/<experiment>.json."""
+    folder = record["provenance"]["model"].replace("/", "--")
+    return Path(folder) / f"{record['experiment']}.json"
+
+
+def collect(*folders, refused: list[str] | None = None) -> list[dict]:
     """Every record below the folders (the shipped ones, then this machine's, if not given).
 
-    A record of the same model and experiment in a later folder replaces the earlier one.
+    A record of the same model and experiment in a later folder replaces the earlier one.  Raises
+    ValueError for a file that `check` does not accept; or, given the list `refused`, leaves the
+    file out and appends the message.
     """
     found = {}
     for folder in folders or (data_dir() / "results", results_dir()):
         for path in sorted(Path(folder).glob("*/*.json")):
-            one = read(path)
-            found[one["provenance"]["model"], one["experiment"]] = one
+            try:
+                one = read(path)
+            except ValueError as error:
+                if refused is None:
+                    raise
+                refused.append(str(error))
+            else:
+                found[one["provenance"]["model"], one["experiment"]] = one
     return list(found.values())
 
 
 def read(path: Path | str) -> dict:
     """Read a result.  Raises ValueError that names the file if it is missing or malformed."""
     try:
-        record = json.loads(Path(path).read_text())
-        missing = {"experiment", "provenance", "values"} - set(record)
-    except (OSError, ValueError, TypeError) as error:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the result {path}: {error}") from None
-    if missing:
-        raise ValueError(f"the result {path} lacks {', '.join(sorted(missing))}")
+    check(record, path)
     return record
+
+
+def _text(x) -> bool:
+    return isinstance(x, str) and bool(x.strip())
+
+
+def _number(x) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and -math.inf < x < math.inf
+
+
+def _count(x) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool) and x > 0
+
+
+def _hash(x) -> bool:
+    return isinstance(x, str) and bool(re.fullmatch("[0-9a-f]{16}", x))
+
+
+def _date(x) -> bool:
+    try:
+        return date.fromisoformat(x).isoformat() == x  # not 20260131, which it also reads
+    except (TypeError, ValueError):
+        return False
+
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+WORDS = (_text, "a text")
+SOURCE = {  # what `provenance` writes: a test and its words
+    "model": (_text, "the name of a model"),
+    "weights": (_hash, "16 hex digits"),
+    "dualmech": WORDS,
+    "torch": WORDS,
+    "transformers": WORDS,
+    "device": WORDS,
+    "precision": (lambda x: x in DTYPES, f"one of {', '.join(DTYPES)}"),
+    "seconds": (lambda x: _number(x) and x >= 0, "a number of seconds"),
+    "date": (_date, "a date such as 2026-01-31"),
+}
+SOURCE_IF_KNOWN = {
+    "revision": (_text, "a commit of the hub"),
+    "quantised": (lambda x: x is True or _text(x), "true or the name of a method"),
+}
+STATS = {key: (_number, "a finite number") for key in ("value", "low", "high")}
+STATS |= {"n": (_count, "a positive integer")}
+CLAIM = {
+    "claim": (_text, "a sentence"),
+    "checks": (
+        lambda x: isinstance(x, dict) and x and all(isinstance(ok, bool) for ok in x.values()),
+        "an object with at least one check, each true or false",
+    ),
+    "paper": (lambda x: isinstance(x, list), "a list of ids of data/paper.json"),
+    "measured": (lambda x: isinstance(x, list), "a list of names in values"),
+    "verdict": (lambda x: x in VERDICTS, f"one of {', '.join(VERDICTS)}"),
+}
+
+
+def check(record, file: Path | str = "the record") -> None:
+    """Raise ValueError, one line that names the file and the place, unless this is a result.
+
+    Every value must be finite: an interval exists for every n that `metrics.share` (n >= 1) and
+    `metrics.mean` (n >= 2) accept, and what could not be measured has no place in a result.
+    """
+
+    def refuse(where: str, wanted: str, found):
+        raise ValueError(f"{file}: {where} must be {wanted}, not {reprlib.repr(found)}")
+
+    def fields(where: str, box, wanted: dict, optional: dict | None = None):
+        if not isinstance(box, dict):
+            refuse(where, "an object", box)
+        for name, (test, words) in (wanted | (optional or {})).items():
+            at = f"{where}.{name}" if where else name
+            if name in box and not test(box[name]):
+                refuse(at, words, box[name])
+            if name not in box and name in wanted:
+                raise ValueError(f"{file}: {at} is missing; it must be {words}")
+
+    if not isinstance(record, dict):
+        refuse("the result", "an object", record)
+    filled = (lambda x: isinstance(x, dict) and x, "an object that is not empty")
+    known = {
+        "experiment": (lambda x: x in EXPERIMENTS, f"one of {', '.join(EXPERIMENTS)}"),
+        "provenance": filled,
+        "values": filled,
+    }
+    fields("", record, known, {"claims": (lambda x: isinstance(x, list), "a list")})
+    if unknown := set(record) - {*known, "claims"}:
+        raise ValueError(f"{file}: {min(unknown)!r} is no part of a result")
+    fields("provenance", record["provenance"], SOURCE, SOURCE_IF_KNOWN)
+
+    values = record["values"]
+    named = {f"values[{name!r}]": stats for name, stats in values.items()}
+    if record["experiment"] == "report":
+        fields("values", values, {"rows": (lambda x: isinstance(x, list) and x, "a list of rows")})
+        named = {f"values.rows[{k}]": row for k, row in enumerate(values["rows"])}
+    for where, stats in named.items():
+        fields(where, stats, STATS)
+        low, value, high = (stats[key] for key in ("low", "value", "high"))
+        if not low - 1e-9 <= value <= high + 1e-9:  # Wilson's ends are rounded
+            refuse(where, "low <= value <= high", [low, value, high])
+
+    ids = {entry["id"] for entry in published()} if record.get("claims") else set()
+    for k, one in enumerate(record.get("claims", [])):
+        where = f"claims[{k}]"
+        fields(where, one, CLAIM)
+        for key, some, words in (("paper", ids, "an id of data/paper.json"),
+                                 ("measured", values, "a name in values")):  # fmt: skip
+            for i, name in enumerate(one[key]):
+                if not isinstance(name, str) or name not in some:
+                    refuse(f"{where}.{key}[{i}]", words, name)
+        verdict = claim(one["claim"], one["checks"])["verdict"]
+        if one["verdict"] != verdict:
+            refuse(f"{where}.verdict", f"{verdict!r}, which follows from its checks",
+                   one["verdict"])  # fmt: skip
 
 
 class timer:

@@ -136,13 +136,14 @@ class Stimulus:
     """An image and what is on it.
 
     pixels: uint8 (H, W, 3); items: in drawing order; boxes: int (n, 4) as left, top,
-    right, bottom in pixels; cover: float (n, H, W), visible share of each pixel an item covers.
+    right, bottom in pixels; cover: float (n, H, W), visible share of each pixel an item covers
+    (None in trials: only training needs it, and on a large canvas it is most of the memory).
     """
 
     pixels: np.ndarray
     items: tuple[Item, ...]
     boxes: np.ndarray
-    cover: np.ndarray
+    cover: np.ndarray | None
 
     @property
     def image(self) -> Image.Image:
@@ -387,6 +388,7 @@ def trial(items: tuple[Item, ...], direction: str, task: str, geometry: Geometry
         raise ValueError(f"a trial has three items, got {len(items)}")
     vertical = direction in ("above", "below")
     stimulus = row_of(items, vertical, geometry, full=task == "squares")
+    stimulus = replace(stimulus, cover=None)
     question = question_for(items[1], direction, "square" if task == "squares" else "shape")
     answer = items[0] if direction in ("left", "above") else items[2]
     return Trial(stimulus, question, answer.answer, direction, task)
@@ -478,6 +480,15 @@ class SceneStyle:
             if low > high:
                 raise ValueError(f"{name} is (low, high), not {(low, high)}")
 
+    def at(self, scale: float) -> SceneStyle:
+        """The same scene with every length times `scale`."""
+        longer = {
+            name: tuple(round(scale * x) for x in value)
+            for name in ("size", "spacing", "gap")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, jitter=round(scale * self.jitter), **longer)
+
 
 EASY = SceneStyle()
 HARD = SceneStyle(  # the places are hard, not the objects: gaps below one visual token
@@ -568,6 +579,8 @@ def scene(
         items = tuple(Item(OBJECTS[i]) for i in picks)
     if len(set(items)) != len(items):
         raise ValueError(f"items repeat: {', '.join(i.name for i in items)}")
+    scale = side / MINI.side  # a style's lengths are those of a small canvas
+    style = style.at(scale)
     for _ in range(tries):
         sizes = rng.randint(style.size[0], style.size[1] + 1, len(items))
         corners = _places(rng, len(items), style, sizes, side)
@@ -584,14 +597,14 @@ def scene(
     canvas = np.full((side, side, 3), 255.0) if white else _texture(rng, side, style.texture)
     if not white:
         for _ in range(rng.randint(style.clutter[0], style.clutter[1] + 1)):
-            _blob(rng, canvas, rng.randint(0, side, 2), rng.randint(3, 7))
+            _blob(rng, canvas, rng.randint(0, side, 2), rng.randint(3, 7) * scale)
     low, high = style.contrast
     share, mean = low + (high - low) * rng.random_sample(), canvas[::8, ::8].mean((0, 1))
     cover = []
     for item, size, (left, top) in zip(items, sizes, corners, strict=True):
         drawing = sprite(item, int(size), full)
         if not white:
-            down, across = min(top + 2, side - size), min(left + 2, side - size)
+            down, across = (min(at + round(2 * scale), side - size) for at in (top, left))
             dark = canvas[down : down + size, across : across + size]
             dark *= 1 - style.shadow * drawing[..., 3:]
             drawing = drawing.copy()
@@ -621,7 +634,11 @@ def reference_of(stimulus: Stimulus, vertical: bool, margin: float = 0) -> list[
 
 
 def scene_trials(
-    n: int, style: SceneStyle = EASY, seed: int = 0, heldout: bool | None = True
+    n: int,
+    style: SceneStyle = EASY,
+    seed: int = 0,
+    heldout: bool | None = True,
+    side: int = MINI.side,
 ) -> list[Trial]:
     """n questions per direction about naturalistic scenes of three objects.
 
@@ -637,14 +654,15 @@ def scene_trials(
         kept = 0
         while kept < n:
             free = style.layout == "free" or (style.layout == "any" and rng.random_sample() < 0.4)
-            s = scene(rng, replace(style, layout="free" if free else axis))
-            order = reference_of(s, vertical, (style.gap or style.spacing)[0] / 2)
+            s = scene(rng, replace(style, layout="free" if free else axis), side=side)
+            margin = (style.gap or style.spacing)[0] / 2 * side / MINI.side
+            order = reference_of(s, vertical, margin)
             kinds = {c.split()[0] for c in heldout_combinations(s.items, s.boxes, len(s.pixels))}
             if not order or (heldout is True and not {"triple", "place"} <= kinds):
                 continue
             if heldout is False and kinds:
                 continue
-            s = Stimulus(s.pixels, tuple(s.items[i] for i in order), s.boxes[order], s.cover[order])
+            s = Stimulus(s.pixels, tuple(s.items[i] for i in order), s.boxes[order], None)
             answer = s.items[0] if direction in ("left", "above") else s.items[2]
             out.append(Trial(s, question_for(s.items[1], direction), answer.answer, direction,
                              "scenes"))  # fmt: skip

@@ -1,0 +1,161 @@
+"""Is this machine ready for the book?  The set-up cell of every chapter asks `ready()`."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+SHOWN = ("torch", "transformers", "transformer-lens")
+SPARE = 1.1  # times its weights is what a model needs, as `models.check_memory` has it
+GIB = 2**30
+BFLOAT16 = (8, 0)  # the first CUDA compute capability with bfloat16 (CUDA programming guide)
+
+
+class SetupError(ValueError):
+    """A machine that cannot run the book as it is; the message says what to do."""
+
+
+def ready() -> None:
+    """Install what the book needs and this machine lacks, change nothing else, show `facts`.
+
+    Raises SetupError, before anything is installed, if a package that is there lies outside the
+    book's range, or if pip cannot install what is missing beside the packages that are there.
+    """
+    missing, wrong = compare(needs(), installed())
+    if wrong:
+        raise SetupError(
+            f"{'; '.join(wrong)}: on Colab choose the latest runtime version, elsewhere install "
+            "that range with pip; then restart the kernel"
+        )
+    if missing:
+        install(missing)
+    from . import figures
+
+    figures.say(facts(installed(), *memory()))
+
+
+# --- packages ------------------------------------------------------------------------
+
+
+def needs() -> list[str]:
+    """The project's requirements; none in a checkout that is on the path but not installed."""
+    try:
+        return metadata.requires("dualmech") or []
+    except metadata.PackageNotFoundError:
+        return []
+
+
+def installed() -> dict[str, str]:
+    """{normalized name: version} of every package that this Python finds, the first of each."""
+    found = {}
+    for one in metadata.distributions():
+        try:
+            found.setdefault(canonicalize_name(one.metadata["Name"]), str(Version(one.version)))
+        except (InvalidVersion, TypeError):  # a broken folder, which pip skips as well
+            continue
+    return found
+
+
+def compare(requirements: list[str], there: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Which requirements have no package there, and in words which packages are out of range."""
+    missing, wrong = [], []
+    for requirement in map(Requirement, requirements):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        version = there.get(canonicalize_name(requirement.name))
+        if version is None:
+            missing.append(str(requirement))
+        elif not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version} is here and the book needs {requirement}")
+    return missing, wrong
+
+
+def install(requirements: list[str]) -> None:
+    """pip install, held to the exact versions of all that is there.
+
+    Raises SetupError with pip's first error if that cannot be done; nothing has changed then.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        held = Path(folder) / "held.txt"
+        held.write_text("".join(f"{name}=={v}\n" for name, v in installed().items()))
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(held)]
+        done = subprocess.run([*pip, *requirements], capture_output=True, text=True)
+    if done.returncode:
+        said = [s for s in done.stderr.splitlines() if "ERROR" in s] or done.stderr.splitlines()
+        raise SetupError(
+            f"pip cannot add {', '.join(requirements)} to what is installed here "
+            f"({' '.join(said[:1])}): on Colab choose the latest runtime version, elsewhere "
+            "use a fresh environment"
+        )
+    importlib.invalidate_caches()
+
+
+# --- memory and precision ------------------------------------------------------------
+
+
+def memory() -> tuple[int, int, tuple[int, int] | None, str]:
+    """Bytes of RAM free; of the first GPU the bytes free, the compute capability and the name.
+
+    Without a GPU the second number is that of the RAM again, and the last two are None and "".
+    """
+    import psutil
+    import torch
+
+    ram = psutil.virtual_memory().available
+    if not torch.cuda.is_available():
+        return ram, ram, None, ""
+    free = torch.cuda.mem_get_info()[0]
+    return ram, free, torch.cuda.get_device_capability(), torch.cuda.get_device_name()
+
+
+def has_bfloat16(capability: tuple[int, int] | None) -> bool:
+    """Whether a GPU computes in bfloat16 itself; older ones imitate it, slowly."""
+    return capability is not None and capability >= BFLOAT16
+
+
+def precision(weights: int, free: int, capability: tuple[int, int] | None = None) -> str:
+    """How to hold a model: "float32", or "bfloat16" on a GPU that has it and needs it.
+
+    weights: bytes of the parameters in float32; free: bytes free where the model shall be;
+    capability: a GPU's CUDA compute capability, None for a CPU.  Never float16, in which some
+    language models overflow.  Raises SetupError if neither fits.
+    """
+    if SPARE * weights <= free:
+        return "float32"
+    if has_bfloat16(capability) and SPARE * weights / 2 <= free:
+        return "bfloat16"
+    half = f" ({SPARE * weights / 2 / GIB:.1f} in bfloat16)" if has_bfloat16(capability) else ""
+    raise SetupError(
+        f"the model needs {SPARE * weights / GIB:.1f} GiB in float32{half} and {free / GIB:.1f} "
+        "GiB are free: choose a smaller model or a larger GPU"
+    )
+
+
+def facts(
+    there: dict[str, str],
+    ram: int,
+    free: int,
+    capability: tuple[int, int] | None = None,
+    gpu: str = "",
+) -> str:
+    """One line: versions, memory, and the largest model that `precision` would let in.
+
+    there: from `installed()`; the rest: from `memory()`.
+    """
+    versions = ", ".join(f"{name} {there.get(name, 'missing')}" for name in SHOWN)
+    place = f"{gpu} with {free / GIB:.1f} GiB free" if gpu else "No GPU"
+    most = free / SPARE / 4 / 1e9
+    halves = f", {2 * most:.1f} billion in bfloat16" if has_bfloat16(capability) else ""
+    return (
+        f"Python {'.'.join(map(str, sys.version_info[:3]))}, {versions}. "
+        f"{place}, {ram / GIB:.1f} GiB of RAM free: "
+        f"room for {most:.1f} billion parameters in float32{halves}."
+    )
