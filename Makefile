@@ -7,7 +7,7 @@ START  := $(shell date +%s)
 # A new lock or pyproject has a new name here, so the environment is brought up to date once.
 READY  := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: book test colab strip keep clean
+.PHONY: book test colab elsewhere strip keep clean
 
 book: $(READY)
 	@$(RUN) -m bookbuild.build --started $(START)
@@ -23,6 +23,10 @@ test: $(READY)
 CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 colab: $(READY)
 	@$(RUN) tests/replay_colab.py $(CHAPTERS)
+
+# Every chapter on a model of another family, which answers as the shipped one does.
+elsewhere: $(READY)
+	@$(RUN) tests/replay_elsewhere.py $(CHAPTERS)
 
 # Removes outputs from the chapters' sources, as they are kept in git.
 strip: $(READY)

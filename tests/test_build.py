@@ -65,7 +65,11 @@ def test_a_change_in_any_input_is_seen(book, path):
 def test_kept_results_count_only_for_a_chapter_that_collects_them(book):
     path = book / "data/results/mini/strips.json"
     path.parent.mkdir(parents=True)
-    for code, counts in (("1 + 1", False), ("dm.results.collect()", True)):
+    for code, counts in (
+        ("1 + 1", False),
+        ("dm.results.collect()", True),
+        ("open('strips.json')", True),
+    ):
         write(book, code=code)
         path.write_text("old")
         before = digest(book)

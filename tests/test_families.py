@@ -2,11 +2,13 @@
 
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from replay_elsewhere import replay
 from torch.testing import assert_close
 
 import dualmech
@@ -333,3 +335,16 @@ def test_revisions_are_pinned():
     for name, (revision, billions) in families.HUB.items():
         assert name.count("/") == 1 and len(revision) == 40 and int(revision, 16)
         assert 0 < billions < 20
+
+
+# --- a trained model of another family -------------------------------------------------
+
+
+def test_a_chapter_runs_on_another_family(tmp_path):
+    """`make elsewhere` runs them all; here it is the one of the last token."""
+    model = tiny.save_trained(tmp_path / "elsewhere")
+    vlm = dualmech.load(model, device="cpu")
+    assert (vlm.family.name, vlm.grid, vlm.px) == ("LLaVA-OneVision", (12, 12), 16)
+    assert vlm.geometry == stimuli.Geometry(12, 16, 2, 2)
+    chapters = Path(__file__).parents[1] / "chapters"
+    replay(chapters / "04-what-the-last-token-knows.ipynb", model)

@@ -141,6 +141,11 @@ def answered(s, question):
     if question.startswith("Describe the image from "):
         axis = 0 if "left to right" in question else 1
         return "describe", " , ".join(i.name for i in further(s, axis, 1))
+    if m := re.fullmatch(r"Where is the (.+) located\?", question):
+        left, top, right, bottom = s.boxes[s.items.index(names[m[1]])]
+        third = lambda low, high: min(2, int((low + high) / 2 // 32))  # noqa: E731
+        row = ("top", "middle", "bottom")[third(top, bottom)]
+        return "where", f"{row} {('left', 'middle', 'right')[third(left, right)]}"
     if question == "Name the items.":
         return "names", " , ".join(sorted(names))
     if m := re.fullmatch(r"The color of the (\w+) is", question):
@@ -163,8 +168,20 @@ def test_every_answer_in_a_dialogue_follows_from_the_boxes(drawn):
             else:
                 assert answer == truth, (question, [i.name for i in s.items], s.boxes)
     assert set(seen) == {
-        "paper", "end", "pair", "describe", "names", "colour", "shape", "count", "middle",
+        "paper", "end", "pair", "describe", "names", "colour", "shape", "count", "middle", "where",
     }  # fmt: skip
+
+
+def test_any_item_of_a_row_may_be_named(drawn):
+    """Were it always the middle one, the word of direction alone would give the answer."""
+    talk, named = random.Random(0), Counter()
+    for s in drawn:
+        for question, _ in T.dialogue(s, talk):
+            if len(s.items) == 3 and (m := re.search(r"(left of|above) the (.+?) is", question)):
+                if answered(s, question)[0] == "paper":
+                    row = [i.name for i in further(s, int(m[1] == "above"), 1)]
+                    named[row.index(m[2])] += 1
+    assert set(named) == {1, 2} and min(named.values()) > 0.4 * sum(named.values())
 
 
 def test_the_papers_questions_come_first(drawn):
@@ -172,6 +189,34 @@ def test_the_papers_questions_come_first(drawn):
     for s in drawn[:50]:
         kinds = [answered(s, q)[0] == "paper" for q, _ in T.dialogue(s, talk)]
         assert kinds == sorted(kinds, reverse=True)
+
+
+def test_nothing_is_asked_of_what_has_no_name():
+    rng, talk, strange = np.random.RandomState(5), random.Random(0), 0
+    for _ in range(60):
+        s = T.training_stimulus(rng, 0.25)
+        unnamed = [i for i in s.items if S.UNNAMED in (i.colour, i.shape)]
+        strange += bool(unnamed)
+        for turn in T.dialogue(s, talk):
+            assert S.UNNAMED not in " ".join(turn)
+            kind, truth = answered(s, turn[0])
+            assert kind == "middle" or turn[1] == truth
+    assert strange > 10
+
+
+def test_stage_two_ends_with_unnamed_items_at_a_lower_rate():
+    recipe = T.Recipe()
+    assert T.rate(recipe, "lm", 199) == 1.0
+    assert T.rate(recipe, "lm", recipe.lm_steps + 19) == pytest.approx(0.3)
+    last = recipe.lm_steps + recipe.polish - 1
+    assert T.rate(recipe, "lm", last) == pytest.approx(0.015, abs=1e-3)
+    small = replace(recipe, lm_batch=24, lm_steps=1, polish=1)
+    named, strange = T.Stream(small, "lm", 0, 2)
+    key = [recipe.seed, 1, 2]
+    rng = np.random.RandomState(key)
+    expected = np.stack([T.training_stimulus(rng, recipe.unnamed).pixels for _ in range(24)])
+    assert np.array_equal(strange["pixels"].numpy(), expected)
+    assert not torch.equal(named["pixels"], strange["pixels"])
 
 
 # --- the tokenizer -------------------------------------------------------------------
@@ -364,7 +409,7 @@ def test_a_run_writes_a_model_that_loads(finished, tokenizer):
         rows = [json.loads(line) for line in (finished.parent / f"{stage}.jsonl").open()]
         assert [row["step"] for row in rows] == [4]
         assert np.isfinite(rows[0]["loss"]) and rows[0]["loss"] > 0
-    assert json.loads((finished.parent / "recipe.json").read_text())["lm_steps"] == 4
+    assert json.loads((finished.parent / "recipe.json").read_text())["lm_steps"] == 3
 
 
 def test_both_stages_train_what_they_should_and_nothing_else(finished):
@@ -499,7 +544,7 @@ def test_one_turn_does_not_see_another(language, tokenizer, step):
 def test_some_batches_are_shuffled_and_some_samples_tiled(language):
     names = set()
     batch = next(iter(T.Stream(TOY, "lm", 0, 1)))
-    for step in range(8):
+    for step in range(24):  # a fifth of the batches is shuffled
         with torch.no_grad():
             names |= set(language.lm_loss(batch, step)[1])
     assert names == {"full.all", "full.paper", "shuffled.all", "shuffled.paper", "tiled.paper"}

@@ -63,10 +63,13 @@ def _is_litter(path: Path) -> bool:
 def digest(notebook, shared: dict[str, str]) -> str:
     """What a chapter's outputs depend on, in one hash.
 
-    The kept results, which chapters write, count only for a chapter that collects them.
+    The kept results, which chapters write, count only for a chapter that collects them or
+    names the file.
     """
-    if not any("results.collect(" in c.source for c in notebook.cells):
-        shared = {k: v for k, v in shared.items() if not k.startswith("data/results/")}
+    text = "".join(c.source for c in notebook.cells)
+    if "results.collect(" not in text:
+        kept = [k for k in shared if k.startswith("data/results/") and Path(k).name not in text]
+        shared = {k: v for k, v in shared.items() if k not in kept}
     code = [(c.source, c.metadata.get("tags")) for c in notebook.cells if c.cell_type == "code"]
     parts = [sys.version_info[:2], shared, code, notebook.metadata.get("kernelspec")]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,8 +117,8 @@ class VLM:
     def geometry(self) -> stimuli.Geometry:
         """Sizes of the synthetic canvases on this token grid (the paper's own, if it has one)."""
         for known in stimuli.GEOMETRIES.values():
-            if (known.grid, known.px) == (self.grid[0], self.px):
-                return known
+            if known.grid == self.grid[0]:
+                return replace(known, px=self.px)
         item = max(1, self.grid[0] // 6)
         return stimuli.Geometry(self.grid[0], self.px, item, (self.grid[0] - 3 * item) // 4)
 
@@ -556,6 +556,9 @@ def load(
     """
     import transformers
     from safetensors import SafetensorError
+
+    # from the top of the package it asks for torchvision in some versions
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
     from transformers.processing_utils import ProcessorMixin
 
     name, path = str(name), Path(name)
@@ -586,7 +589,7 @@ def load(
     try:
         with _quiet(enabled=name in SHIPPED):
             tokenizer = transformers.AutoTokenizer.from_pretrained(where, **hub)
-            images = transformers.AutoImageProcessor.from_pretrained(where, backend="pil", **hub)
+            images = AutoImageProcessor.from_pretrained(where, backend="pil", **hub)
             told = ProcessorMixin.get_processor_dict(where, revision=revision)[0]
             model = _weights(where, family, precision, device, revision)
     except (OSError, ValueError, SafetensorError) as error:

@@ -6,8 +6,9 @@ asks a random quarter of the tokens for the layout (which item is left-most, top
 Objective "local" (``mini-local``) asks only for the item under each token.  Stage 2 freezes
 the tower and trains projector and language model on packed dialogues, the same for both.
 
-Stage 1 also shows colours and shapes that have no name, so that a colour is learned apart from
-the shapes that had it: without them the encoder misreads the pairs it has never seen.
+Stage 1 and the end of stage 2 also show colours and shapes that have no name, so that a colour is
+learned apart from the shapes that had it: without them encoder and language model misread the
+pairs that they have never seen.
 
 Two kinds of sample in stage 2 make each of the two mechanisms unreliable in its turn:
 
@@ -71,11 +72,12 @@ class Recipe:
     read_only: int = 300  # first steps in which the layout is read but does not train the tower
     encoder_batch: int = 128
     lm_steps: int = 2000
+    polish: int = 300  # more steps of stage 2, with unnamed colours and shapes, at a lower rate
     lm_batch: int = 64
     lr: float = 1.5e-3
     shuffled: float = 0.2  # share of batches with a shuffled quarter of the visual tokens
     tiled: float = 0.25  # share of the other samples whose tokens come from tiles
-    unnamed: float = 0.25  # share of stage 1's items with an unnamed colour, and with a shape
+    unnamed: float = 0.25  # share of items with an unnamed colour, and as many with a shape
 
     def __post_init__(self):
         if self.objective not in ("layout", "local"):
@@ -256,7 +258,7 @@ def place_of(s: S.Stimulus, item: S.Item) -> str:
 
 def dialogue(s: S.Stimulus, rng: random.Random) -> list[tuple[str, str]]:
     """Questions about an image with their answers, the paper's own form first."""
-    asked, rest = [], []
+    asked, rest = [], []  # of what has no name, nothing is asked
     unique = {item.shape for item in s.items}
     square = unique == {"square"}
     objects = s.items[0].colour is None
@@ -291,6 +293,9 @@ def dialogue(s: S.Stimulus, rng: random.Random) -> list[tuple[str, str]]:
         rest.append(("How many items are there?", ("two", "three")[len(s.items) - 2]))
     item = rng.choice(s.items)
     rest.append((f"Where is the {item.name} located?", place_of(s, item)))
+    asked, rest = (
+        [turn for turn in turns if S.UNNAMED not in " ".join(turn)] for turns in (asked, rest)
+    )
     rng.shuffle(asked)
     rng.shuffle(rest)
     return asked[:4] + rest
@@ -335,7 +340,8 @@ class Stream(IterableDataset):
     def make(self, step: int) -> dict[str, Tensor]:
         key = [self.recipe.seed, step, 1 if self.stage == "encoder" else 2]
         rng = np.random.RandomState(key)
-        unnamed = self.recipe.unnamed if self.stage == "encoder" else 0.0
+        late = self.stage == "lm" and step >= self.recipe.lm_steps
+        unnamed = self.recipe.unnamed if self.stage == "encoder" or late else 0.0
         drawn = [training_stimulus(rng, unnamed) for _ in range(self.batch)]
         out = {"pixels": np.stack([s.pixels for s in drawn])}
         if self.stage == "encoder":
@@ -437,6 +443,15 @@ def _schedule(step: int, steps: int, warm: int) -> float:
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
+def rate(recipe: Recipe, stage: str, step: int) -> float:
+    """Learning rate of a step, in parts of the recipe's."""
+    if stage == "encoder":
+        return _schedule(step, recipe.encoder_steps, 100)
+    if step < recipe.lm_steps:
+        return _schedule(step, recipe.lm_steps, 200)
+    return 0.3 * _schedule(step - recipe.lm_steps, recipe.polish, 20)
+
+
 def dialogue_mask(segment: Tensor, visual: int) -> Tensor:
     """Additive mask (n, 1, S, S) for [<s>, visual tokens, packed turns], 0 or a large negative."""
     n, device = len(segment), segment.device
@@ -453,7 +468,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, stage: str, out: Path, device: str, compiled: bool = True):
         self.recipe, self.stage, self.out, self.device = recipe, stage, out, device
-        self.steps = recipe.encoder_steps if stage == "encoder" else recipe.lm_steps
+        self.steps = recipe.encoder_steps if stage == "encoder" else recipe.lm_steps + recipe.polish
         self.model = build_model(len(build_processor().tokenizer), recipe.seed).to(device)
         torch.manual_seed(recipe.seed + 1)
         core = self.model.model
@@ -555,9 +570,8 @@ class Trainer:
 
     def step(self, batch, step):
         batch = {k: v.to(self.device) for k, v in batch.items()}
-        rate = self.recipe.lr * _schedule(step, self.steps, 100 if self.stage == "encoder" else 200)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.recipe.lr * rate(self.recipe, self.stage, step)
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
             loss, stats = getattr(self, f"{self.stage}_loss")(batch, step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -701,4 +715,4 @@ def ship(out: Path, to: Path) -> Path:
 
 def toy(recipe: Recipe) -> Recipe:
     """The recipe cut down to a few steps, to see that everything runs."""
-    return replace(recipe, encoder_steps=4, encoder_batch=8, lm_steps=4, lm_batch=8)
+    return replace(recipe, encoder_steps=4, encoder_batch=8, lm_steps=3, polish=1, lm_batch=8)

@@ -1,0 +1,54 @@
+"""Run chapters on a model of another family: does any cell depend on the shipped one's class?
+
+    python tests/replay_elsewhere.py chapters/04-*.ipynb ...    # `make elsewhere` runs all it can
+
+The model has the weights of `mini` in LLaVA-OneVision's classes, on a canvas twice as wide (see
+`tiny.save_trained`).  Only the MODEL line of a chapter is changed.
+"""
+
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import tiny
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+OWN = ("02", "13", "14", "15")  # these open the shipped models themselves, or make their own
+
+
+def replay(chapter: Path, model: Path) -> None:
+    """Execute a chapter with another MODEL in an empty folder.  Raises CellExecutionError."""
+    notebook, changed = nbformat.read(chapter, 4), 0
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source, n = re.subn(
+                r'^MODEL = "mini"', f'MODEL = "{model}"', cell.source, flags=re.M
+            )
+            changed += n
+    if changed != 1:
+        raise ValueError(f"{chapter} sets MODEL {changed} times")
+    with tempfile.TemporaryDirectory() as folder:
+        where = {"metadata": {"path": folder}}
+        client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where)
+        client.execute(env=os.environ | {"DUALMECH_RESULTS": folder})
+
+
+if __name__ == "__main__":
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        model = tiny.save_trained(Path(folder) / "elsewhere")
+        for name in sys.argv[1:]:
+            if not Path(name).name[:2].isdigit() or Path(name).name.startswith(OWN):
+                continue
+            began, said = time.perf_counter(), "ok"
+            try:
+                replay(Path(name), model)
+            except CellExecutionError as error:
+                failed, said = failed + 1, f"FAILED\n{error}"
+            print(f"{name} {time.perf_counter() - began:.0f} s {said}", flush=True)
+    sys.exit(1 if failed else 0)
