@@ -310,5 +310,6 @@ def test_what_the_solutions_say_of_the_shipped_model(exercises):
     exec(solutions()["sweep"], space)
     follows = np.array(space["sweep"]())
     first = int((follows > 0.5).argmax())
-    assert first > 0 and follows[:first].max() < 0.1 and follows[first:].min() > 0.9
-    assert space["mirrored"][first] < min(follows[first], space["mirrored"][-1]) - 0.1
+    early = follows[: first - 1]  # one slot may lie between
+    assert first > 1 and early.max() < 0.1 and follows[first:].min() > 0.9
+    assert space["mirrored"][first] < min(follows[first], space["mirrored"][-1]) - 0.05

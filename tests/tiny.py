@@ -45,7 +45,7 @@ def build_tokenizer(special: list[str], bos: str | None, adds_bos: bool, **named
     vocab = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     for word in (*COLOURS, *SHAPES, *OBJECTS, "left", "right", "above", "below"):
         for spelling in (word, word.capitalize(), f"Ġ{word}", f"Ġ{word.capitalize()}"):
-            vocab[spelling] = len(vocab)
+            vocab.setdefault(spelling, len(vocab))
     core = Tokenizer(models.BPE(vocab, [], ignore_merges=True))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
