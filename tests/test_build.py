@@ -1,5 +1,7 @@
 """The build on a toy book: what runs again when what changes."""
 
+import os
+
 import nbformat
 import pytest
 
@@ -62,14 +64,17 @@ def test_a_change_in_any_input_is_seen(book, path):
     assert digest(book) != before
 
 
-def test_kept_results_count_only_for_a_chapter_that_collects_them(book):
-    path = book / "data/results/mini/strips.json"
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("results/mini/strips.json", "dm.results.collect()"),
+        ("bench/strips.json", "dm.results.benchmarks()"),
+    ],
+)
+def test_kept_results_count_only_for_a_chapter_that_collects_them(book, name, call):
+    path = book / "data" / name
     path.parent.mkdir(parents=True)
-    for code, counts in (
-        ("1 + 1", False),
-        ("dm.results.collect()", True),
-        ("open('strips.json')", True),
-    ):
+    for code, counts in (("1 + 1", False), (call, True), ("open('strips.json')", True)):
         write(book, code=code)
         path.write_text("old")
         before = digest(book)
@@ -145,3 +150,19 @@ def test_a_warning_fails_the_pages_on_every_build(book):
     for _ in range(2):
         with pytest.raises(build.BuildError, match="no-such-place"):
             build.build_html(book)
+
+
+def test_side_by_side_a_chapter_that_collects_results_waits_for_the_others(book):
+    said = book / "said.txt"
+    write(book, code=f"# results.collect()\nprint(open({str(said)!r}).read())")
+    slow = f"import os, time; time.sleep(2); open({str(said)!r}, 'a').write(%r)"
+    toy = nbformat.read(book / "chapters/a.ipynb", 4)
+    for name in "bc":
+        toy.cells[1].source = slow % name + "; print(os.environ['OMP_NUM_THREADS'])"
+        nbformat.write(toy, book / f"chapters/{name}.ipynb")
+    assert build.refresh(book, jobs=2) == ["a.ipynb", "b.ipynb", "c.ipynb"]
+    executed = book / "_build/executed/chapters"
+    shown = {n: nbformat.read(executed / f"{n}.ipynb", 4).cells[1].outputs[0].text for n in "abc"}
+    assert sorted(shown["a"].strip()) == ["b", "c"]
+    assert shown["b"] == shown["c"] == f"{max(1, (os.cpu_count() or 1) // 2)}\n"
+    assert build.refresh(book, jobs=2) == []

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -22,6 +23,7 @@ import nbformat
 INPUTS = ("lib/dualmech", "data", "requirements.lock")
 CELL_LIMIT = 900  # seconds
 STAMP = "bookbuild"
+COLLECTS = "results.collect("  # in a chapter that shows what the others measured
 
 
 class BuildError(Exception):
@@ -63,13 +65,14 @@ def _is_litter(path: Path) -> bool:
 def digest(notebook, shared: dict[str, str]) -> str:
     """What a chapter's outputs depend on, in one hash.
 
-    The kept results, which chapters write, count only for a chapter that collects them or
-    names the file.
+    The kept results, which chapters write, and benchmarks count only for a chapter that collects
+    them or names the file.
     """
     text = "".join(c.source for c in notebook.cells)
-    if "results.collect(" not in text:
-        kept = [k for k in shared if k.startswith("data/results/") and Path(k).name not in text]
-        shared = {k: v for k, v in shared.items() if k not in kept}
+    for folder, call in (("data/results/", COLLECTS), ("data/bench/", "results.benchmarks(")):
+        if call not in text:
+            kept = [k for k in shared if k.startswith(folder) and Path(k).name not in text]
+            shared = {k: v for k, v in shared.items() if k not in kept}
     code = [(c.source, c.metadata.get("tags")) for c in notebook.cells if c.cell_type == "code"]
     parts = [sys.version_info[:2], shared, code, notebook.metadata.get("kernelspec")]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -87,7 +90,7 @@ def weave(source, executed):
     return source
 
 
-def execute(source, chapter: Path):
+def execute(source, chapter: Path, threads: int | None = None):
     """Run one notebook from top to bottom through nbmake, away from the sources."""
     with tempfile.TemporaryDirectory() as folder:
         # The whole folder travels, so that a chapter can open the files that lie beside it.
@@ -97,6 +100,8 @@ def execute(source, chapter: Path):
         command += [f"--nbmake-timeout={CELL_LIMIT}", "-p", "no:cacheprovider", str(copy)]
         # A chapter runs on what ships with the book, so a call to the model hub is an error.
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+        if threads:
+            environment["OMP_NUM_THREADS"] = str(threads)
         for name in ("results", "cache"):
             environment.setdefault(f"DUALMECH_{name.upper()}", str(Path.cwd() / "_build" / name))
         run = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
@@ -105,32 +110,45 @@ def execute(source, chapter: Path):
         return nbformat.read(copy, 4)
 
 
-def refresh(root: Path, every: bool = False) -> list[str]:
-    """Bring `_build/executed` up to date; returns the names of the chapters that ran."""
+def refresh(root: Path, every: bool = False, jobs: int = 1) -> list[str]:
+    """Bring `_build/executed` up to date, `jobs` chapters at a time; returns which chapters ran."""
     book = root / "_build" / "executed"
     shared = fingerprints(root)
-    ran, failed, pages = [], [], {}
+    threads = max(1, os.cpu_count() // jobs) if jobs > 1 else None
+    failed, pages, stale = [], {}, []
+
+    def done(chapter, source, executed):
+        pages[chapter.name] = weave(source, executed)
+        pages[chapter.name].metadata[STAMP] = digest(source, shared)
+        # Written at once: a failure in a later chapter does not cost this one its run.
+        (book / "chapters").mkdir(parents=True, exist_ok=True)
+        nbformat.write(pages[chapter.name], book / "chapters" / chapter.name)
+
+    def run(chapter, source):
+        start = time.monotonic()
+        told = f"running {chapter.relative_to(root)}"
+        try:
+            executed = execute(source, chapter, threads)
+        except BuildError as error:
+            print(f"{told} FAILED after {time.monotonic() - start:.1f} s\n{error}", flush=True)
+            failed.append(chapter.name)
+        else:
+            print(f"{told} {time.monotonic() - start:.1f} s", flush=True)
+            done(chapter, source, executed)
+
     for chapter in chapters(root):
         source = bare(nbformat.read(chapter, 4))
         copy = book / "chapters" / chapter.name
-        want = digest(source, shared)
         executed = nbformat.read(copy, 4) if copy.exists() else None
-        if every or executed is None or executed.metadata.get(STAMP) != want:
-            print(f"running {chapter.relative_to(root)} ", end="", flush=True)
-            start = time.monotonic()
-            try:
-                executed = execute(source, chapter)
-            except BuildError as error:
-                print(f"FAILED after {time.monotonic() - start:.1f} s\n{error}", flush=True)
-                failed.append(chapter.name)
-                continue
-            print(f"{time.monotonic() - start:.1f} s", flush=True)
-            ran.append(chapter.name)
-        pages[chapter.name] = weave(source, executed)
-        pages[chapter.name].metadata[STAMP] = want
-        # Written at once: a failure in a later chapter does not cost this one its run.
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(pages[chapter.name], copy)
+        if every or executed is None or executed.metadata.get(STAMP) != digest(source, shared):
+            stale.append((chapter, source))
+        else:
+            done(chapter, source, executed)
+    last = [job for job in stale if any(COLLECTS in cell.source for cell in job[1].cells)]
+    for some in ([job for job in stale if job not in last], last):
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(run, *zip(*some, strict=True)) if some else ())
+    ran = [chapter.name for chapter, _ in stale if chapter.name not in failed]
 
     if failed:
         raise BuildError(f"{len(failed)} of {len(chapters(root))} chapters failed: {failed}")
@@ -165,6 +183,8 @@ def build_html(root: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="run every chapter, changed or not")
+    jobs = min(4, os.cpu_count())  # each may need some gigabytes
+    parser.add_argument("--jobs", type=int, default=jobs, help="chapters that run side by side")
     parser.add_argument("--strip", action="store_true", help="only remove outputs from the sources")
     parser.add_argument("--started", type=float, default=time.time(), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -175,7 +195,7 @@ def main() -> None:
             nbformat.write(bare(nbformat.read(chapter, 4)), chapter)
         return
     try:
-        ran = refresh(root, options.all)
+        ran = refresh(root, options.all, options.jobs)
         index = build_html(root)
     except BuildError as error:
         sys.exit(str(error))
