@@ -3,6 +3,7 @@
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from replay_elsewhere import replay
 from torch.testing import assert_close
 
 import dualmech
-from dualmech import families, stimuli
+from bookbuild.bench import edited_logits
+from dualmech import families, interventions, stimuli
 from dualmech.checks import check_model, greeting
 from dualmech.models import GIB, ModelError, check_memory, weight_bytes
 
@@ -182,6 +184,52 @@ def test_a_suffix_of_an_edit_is_the_whole_run_at_every_slot(tiny_vlm, x, clean):
         assert (whole - clean.logits).abs().max() > 1e-3
 
 
+def test_copies_of_the_last_token_are_as_many_whole_runs(tiny_vlm, images, x):
+    """One pass with a copy per slot, each pushed at its own, against a whole run per slot."""
+    push = 3 * torch.randn(tiny_vlm.d_model, generator=torch.Generator().manual_seed(1))
+    for inputs in (x, tiny_vlm.prepare(images[:1], ["The color is "])):  # padded or not
+        seq = inputs["input_ids"].shape[1]
+        branched = tiny_vlm.branched(tiny_vlm.begin(inputs), tiny_vlm.n_slots)
+        for slot, resid in enumerate(tiny_vlm.walk(branched)):
+            resid[:, seq + slot] += push
+        found = tiny_vlm.head(resid, tiny_vlm.n_slots)
+        plain = tiny_vlm.head(resid[:, :seq])[:, -1]
+        clean = tiny_vlm.forward(inputs).logits
+        assert_close(plain, clean, rtol=0, atol=1e-4)
+        for slot in range(tiny_vlm.n_slots):
+
+            def edit(resid):
+                return torch.cat([resid[:, :-1], resid[:, -1:] + push], 1)
+
+            whole = tiny_vlm.forward(inputs, [(slot, edit)]).logits
+            assert_close(found[:, slot], whole, rtol=0, atol=1e-4)
+            assert (whole - clean).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_half_precision_moves_an_edited_run_by_less_than_a_tenth(tiny_vlm, folder, family, half):
+    """In standard deviations of the logits, at every slot."""
+    if half not in families.FAMILIES[family].precisions:
+        with pytest.raises(ModelError, match=f"cannot be used in '{half}'"):
+            dualmech.load(folder, device="cpu", precision=half)
+        return
+    exact = edited_logits(tiny_vlm)
+    found = edited_logits(dualmech.load(folder, device="cpu", precision=half))
+    assert found.shape == exact.shape == (tiny_vlm.n_slots, exact.shape[1])
+    assert 0 < ((found - exact).abs().amax(-1) / exact.std(-1)).max() < 0.1
+
+
+def test_other_visual_tokens_leave_nothing_of_the_image(tiny_vlm, images):
+    trials = [SimpleNamespace(stimulus=SimpleNamespace(image=i), question="red") for i in images]
+    state = tiny_vlm.visual(images[:1])
+    for visual, differ in ((None, True), (lambda vlm, some: state.repeat(len(some), 1, 1), False)):
+        run, at = interventions._begin(tiny_vlm, trials, visual)
+        assert at.shape == (2, state.shape[1])
+        logits = tiny_vlm.suffix(run, 0, run.resid[0])
+        gap = (logits[0] - logits[1]).abs().max()
+        assert gap > 1e-2 if differ else gap < 1e-4
+
+
 def test_a_padded_row_is_the_row_alone(tiny_vlm, images, clean):
     alone = tiny_vlm.forward(tiny_vlm.prepare(images[1:], ["The color is "])).logits
     assert_close(alone, clean.logits[1:], rtol=0, atol=1e-4)
@@ -295,6 +343,24 @@ def test_weight_bytes(tiny_vlm, folder, family):
     assert weight_bytes(config, record) == 4 * total
     assert weight_bytes(config, record, "bfloat16") == 2 * total
     assert 0.14 * 4 * total < weight_bytes(config, record, "4bit") < 4 * total
+
+
+def test_the_precision_that_fits_is_chosen(folder, family, monkeypatch):
+    """With a GPU's memory and abilities told, and the CPU to hold it."""
+    asked = []
+
+    def choose(weights, free, capability):
+        asked.append((weights, free, capability))
+        return "bfloat16"
+
+    monkeypatch.setattr(dualmech.machine, "precision", choose)
+    vlm = dualmech.load(folder, device="cpu")
+    assert vlm.model.dtype == torch.bfloat16
+    ((weights, free, capability),) = asked
+    assert weights == 4 * sum(p.numel() for p in vlm.model.parameters())
+    assert free > 2**20 and capability is None
+    assert dualmech.load(folder, device="cpu", precision="float32").model.dtype == torch.float32
+    assert len(asked) == 1
 
 
 def test_too_little_memory_says_what_fits(tiny_vlm):

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from dualmech import interventions as I
 from dualmech import regions as R
 from dualmech import stimuli as S
+from dualmech.models import ModelError
 
 SLOTS = range(9)
 
@@ -120,6 +121,29 @@ def test_all_slots_is_the_default_and_batches_do_not_matter(vlm):
     assert I.region_swap(vlm, pairs, "random", seed=3, chunk=1) == pytest.approx(whole, abs=1e-5)
     with pytest.raises(ValueError, match="unknown region 'corner'"):
         I.region_swap(vlm, pairs, "corner")
+
+
+def test_regions_together_are_the_regions_one_by_one(vlm):
+    pairs, regions = S.swap_pairs("squares", "below", 3), ["strip", "random", "object"]
+    together = I.region_swaps(vlm, pairs, regions, [5, 0], seed=3, own=True)
+    assert list(together) == regions
+    for region, found in together.items():
+        alone = I.region_swap(vlm, pairs, region, [5, 0], seed=3, own=True)
+        assert found.shape == (2, 3, 2) and np.array_equal(found, alone)
+    assert not np.allclose(together["strip"], together["object"], atol=1e-5)
+
+
+@pytest.mark.parametrize("slots", [[9], [0, -1]])
+def test_a_slot_out_of_range(vlm, trials, slots):
+    pairs = S.swap_pairs("squares", "left", 1)
+    for call in (
+        lambda: I.last_token_patch(vlm, pairs, slots),
+        lambda: I.region_swap(vlm, pairs, "strip", slots),
+        lambda: I.steer(vlm, pairs, lambda p, s: [], slots),
+        lambda: I.read(vlm, trials, lambda t: [0], slots),
+    ):
+        with pytest.raises(ModelError, match="is out of range: 0 .. 8"):
+            call()
 
 
 def test_region_swap_with_other_visual_tokens(vlm, plain):

@@ -186,6 +186,38 @@ def test_edits_at_two_slots_and_twice_at_one(vlm, plain, x):
     assert torch.equal(run.logits, vlm.forward(x, [(6, lambda _r: push(seen.resid[6]))]).logits)
 
 
+def test_a_walk_is_the_pass_slot_by_slot(vlm, x, prefix):
+    run = vlm.begin(x)
+    for slot, resid in enumerate(vlm.walk(run)):
+        assert torch.equal(resid, prefix.resid[slot])
+    assert slot == 8
+    assert torch.equal(vlm.head(resid)[:, -1], prefix.logits)
+    assert_close(vlm.head(resid, 3)[:, -1:], vlm.head(resid), rtol=0, atol=1e-5)
+
+
+def test_a_run_begins_without_a_layer_and_leaves_the_layers_as_they_were(vlm, x, prefix):
+    layers, computed = vlm.language_model.layers, []
+    layers[2].forward = own = layers[2].forward  # as a quantised layer has its own
+    handle = layers[0].mlp.register_forward_hook(lambda *_: computed.append(0))
+    with handle:
+        vlm.begin(x)
+    assert not computed
+    assert vars(layers[2])["forward"] is own and "forward" not in vars(layers[1])
+    with pytest.raises(ValueError):  # nor does a failure leave the layers replaced
+        vlm.begin({})
+    assert vars(layers[2])["forward"] is own and "forward" not in vars(layers[1])
+    del layers[2].forward
+    assert torch.equal(vlm.forward(x).logits, prefix.logits)
+
+
+def test_copies_need_a_mask_of_true_and_false(vlm, x):
+    run = vlm.begin(x)
+    mask = run.layer_inputs[0]["attention_mask"]
+    run.layer_inputs[0]["attention_mask"] = torch.where(mask, 0.0, -1e9)
+    with pytest.raises(ModelError, match="last-token copies need the attention masks of torch"):
+        vlm.branched(run, 2)
+
+
 def test_no_hook_stays_behind(vlm, x, prefix):
     def fail(_resid):
         raise RuntimeError("on purpose")

@@ -81,8 +81,10 @@ def _edit(vlm: VLM, x: dict, run) -> tuple[bool, str]:
 
 
 def _suffix(vlm: VLM, x: dict, run) -> tuple[bool, str]:
-    """The model continued from each slot gives the whole model's logits."""
-    worst = max(_gap(vlm.suffix(run, s, run.resid[s]), run.logits) for s in range(vlm.n_slots))
+    """The model continued from each slot gives the Hugging Face model's logits."""
+    with torch.no_grad():
+        plain = vlm.model(**x, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+    worst = max(_gap(vlm.suffix(run, s, run.resid[s]), plain) for s in range(vlm.n_slots))
     return worst < 1e-3, f"largest difference {worst:.1e} sd over {vlm.n_slots} slots"
 
 

@@ -143,10 +143,7 @@ def two_orders(question: Question, form: str = "direct") -> tuple[str, str]:
 def _text(question: Question, options: tuple[str, str], form: str) -> str:
     subject, other = question.subject, question.other
     if form == "direct":
-        first, second = (PHRASES[word] for word in options)
-        if first.endswith(" of") and second.endswith(" of"):
-            first = first.removesuffix(" of")
-        return f"Is the {subject} {first} or {second} the {other}? Answer with one word."
+        return S.two_option_question(subject, other, *(PHRASES[word] for word in options))
     if form != "reference" or options[0] not in S.PHRASES:
         raise ValueError(f"no question of form {form!r} for the options {options}")
     where = "which side is the {} on" if "left" in options else "where is the {} located"
@@ -167,7 +164,7 @@ def trials(
     out = []
     for q in questions:
         pixels, boxes = np.asarray(q.image(canvas)), q.boxes_on(canvas)
-        stimulus = S.Stimulus(pixels, (), boxes, np.zeros((0, *canvas)))
+        stimulus = S.Stimulus(pixels, (), boxes, None)
         if len(q.files) == 2:
             texts = [f"The object on the floor {PHRASES[q.relation]} the {q.other} is a(n) "]
         else:

@@ -1,7 +1,8 @@
 """Patch, swap, remove and amplify states of the residual stream, slot by slot.
 
-Every sweep takes a clean prefix (one pass that keeps the residual at each slot) and
-continues it from the edited slot upward, so that no layer below an edit is run twice.
+Every sweep walks up the clean run (and, in step, the run that states are taken from) and continues
+it from each edited slot, so that no layer below an edit is run twice and no more than one
+residual of a run is kept.  Edits of the last token alone share one pass (`VLM.branched`).
 Sources: paper Sec. 3.3 and 5; paper-specific choices are named where they are made.
 """
 
@@ -26,16 +27,6 @@ def inputs(vlm: VLM, trials) -> dict[str, Tensor]:
     return vlm.prepare([t.stimulus.image for t in trials], [t.question for t in trials])
 
 
-def _sweep(vlm: VLM, clean: Run, pairs, slots: list[int], edit: Callable) -> np.ndarray:
-    """Target probabilities (slots, n, targets) after edit(slot, residual copy) at each slot."""
-    words, found = [list(pair.targets.values()) for pair in pairs], []
-    for slot in slots:
-        resid = clean.resid[slot].clone()
-        edit(slot, resid)
-        found.append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
-    return np.stack(found)
-
-
 def patch(
     vlm: VLM,
     pairs: list,
@@ -53,38 +44,81 @@ def patch(
     the states from.  A token is a visual token's raster index, or negative and then counted
     from the end of the prompt (-1 is the last token).  visual(vlm, trials) -> visual tokens (n,
     tokens, d_model) to use instead of the encoder's own in both runs, e.g. `ordering_removed`
-    (paper Sec. 5.3.3).  own: take the states from the clean image itself instead of the
-    counterfactual.  Target order: that of `pairs[0].targets`.
+    (paper Sec. 5.3.3); what DeepStack models add in later layers is then left out.  own: take
+    the states from the clean image itself instead of the counterfactual.  Target order: that of
+    `pairs[0].targets`.
     """
-    slots = list(range(vlm.n_slots)) if slots is None else list(slots)
-    moves = [tuple(np.asarray(tokens) for tokens in choose(p, k)) for k, p in enumerate(pairs)]
-    for target, source in moves:
+    return patches(vlm, pairs, [choose], slots, visual=visual, own=own, label=label, chunk=chunk)[0]
+
+
+def patches(
+    vlm: VLM,
+    pairs: list,
+    chooses: list[Callable],
+    slots: Iterable[int] | None = None,
+    *,
+    visual: Callable | None = None,
+    own: bool = False,
+    label: str = "patch",
+    chunk: int = 50,
+) -> Float[np.ndarray, "choices slots n targets"]:
+    """Several interchange interventions on the same pairs, which share their runs; see `patch`."""
+    slots = _slots(vlm, slots)
+    moves = [
+        [tuple(np.asarray(tokens) for tokens in choose(p, k)) for choose in chooses]
+        for k, p in enumerate(pairs)
+    ]
+    for target, source in (move for of_pair in moves for move in of_pair):
         if len(target) != len(source):
             raise ValueError(f"{len(target)} tokens to overwrite, but {len(source)} to take from")
 
     def compute(part):
         some, chosen = zip(*part, strict=True)
-        runs = []
-        for trials in ([p.clean for p in some], [p.counterfactual for p in some])[: 2 - own]:
-            x = inputs(vlm, trials)
-            at = vlm.positions(x)
-            edits = [] if visual is None else [(0, replace_visual(at, visual(vlm, trials)))]
-            runs.append(vlm.forward(x, edits, slots=slots))
-        clean, other = runs[0], runs[-1]
-        row = torch.tensor([k for k, (target, _) in enumerate(chosen) for _ in target])
-        target, source = (
-            torch.cat([_places(at[k], m[side]) for k, m in enumerate(chosen)]) for side in (0, 1)
-        )
-
-        def edit(slot, resid):
-            resid[row, target] = other.resid[slot][row, source]
-
-        return _sweep(vlm, clean, some, slots, edit)
+        clean, at = _begin(vlm, [p.clean for p in some], visual)
+        other, walks = clean, [vlm.walk(clean)]
+        if not own:
+            other, _ = _begin(vlm, [p.counterfactual for p in some], visual)
+            walks.append(vlm.walk(other))
+        indices = []
+        for moved in zip(*chosen, strict=True):
+            row = torch.tensor([k for k, (target, _) in enumerate(moved) for _ in target])
+            target, source = (
+                torch.cat([_places(at[k], m[side]) for k, m in enumerate(moved)]) for side in (0, 1)
+            )
+            indices.append((row, target, source))
+        words, found = [list(p.targets.values()) for p in some], {}
+        for slot, resids in zip(range(max(slots) + 1), zip(*walks, strict=True), strict=False):
+            if slot not in slots:
+                continue
+            found[slot] = []
+            for row, target, source in indices:
+                resid = resids[0].clone()
+                resid[row, target] = resids[-1][row, source]
+                found[slot].append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
+        return np.stack([found[slot] for slot in slots], 1)
 
     return sweeps.run(
         vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots, visual, own),
-        kept=len(slots), chunk=chunk, axis=1,
+        kept=1, chunk=chunk, axis=2,
     )  # fmt: skip
+
+
+def _slots(vlm: VLM, slots: Iterable[int] | None) -> list[int]:
+    """The slots asked for, all of them by default.  Raises ModelError for one out of range."""
+    slots = list(range(vlm.n_slots)) if slots is None else list(slots)
+    for slot in slots:
+        vlm.check_slot(slot)
+    return slots
+
+
+def _begin(vlm: VLM, trials: list, visual: Callable | None) -> tuple[Run, Tensor]:
+    """A run of trials at slot 0, with other visual tokens if asked, and where these are."""
+    x = inputs(vlm, trials)
+    run, at = vlm.begin(x), vlm.positions(x)
+    if visual is not None:
+        run.between.clear()  # DeepStack's features would bring back what is replaced
+        run.resid[0] = replace_visual(at, visual(vlm, trials))(run.resid[0])
+    return run, at
 
 
 def _places(at: Tensor, tokens: np.ndarray) -> Tensor:
@@ -101,7 +135,25 @@ def last_token_patch(
     The clean run's residual at the last position is overwritten by the counterfactual run's
     (paper Sec. 5.1).  Target order: that of `pairs[0].targets`.
     """
-    return patch(vlm, pairs, lambda pair, k: ([-1], [-1]), slots, label="last token", chunk=chunk)
+    slots = _slots(vlm, slots)
+
+    def compute(some):
+        other, _ = _begin(vlm, [p.counterfactual for p in some], None)
+        clean, _ = _begin(vlm, [p.clean for p in some], None)
+        seq = clean.resid[0].shape[1]
+        branched = vlm.branched(clean, len(slots))
+        theirs = vlm.walk(other)
+        for slot, resid in enumerate(vlm.walk(branched)):
+            if slot <= max(slots):
+                state = next(theirs)[:, -1]
+            for k, where in enumerate(slots):
+                if slot == where:
+                    resid[:, seq + k] = state  # in place: the walk goes on from here
+        logits = vlm.head(resid, len(slots))
+        words = [list(p.targets.values()) for p in some]
+        return np.stack([vlm.probabilities(row, words) for row in logits.unbind(1)])
+
+    return sweeps.run(vlm, pairs, compute, "last token", (slots,), kept=1, chunk=chunk, axis=1)
 
 
 def region_swap(
@@ -119,16 +171,37 @@ def region_swap(
     region: see `regions.swap`; visual and own: see `patch`.  With own, tokens change places
     and what they know of the layout stays right.
     """
+    how = {"chunk": chunk, "seed": seed, "visual": visual, "own": own}
+    return region_swaps(vlm, pairs, [region], slots, **how)[region]
 
-    def choose(pair, k):
-        moved = swap(
-            region, pair.clean.stimulus, vlm.grid[0], VERTICAL[pair.clean.direction], seed + k
-        )
-        return moved.target, moved.source
 
-    return patch(
-        vlm, pairs, choose, slots, visual=visual, own=own, label=f"{region} swap", chunk=chunk
-    )
+def region_swaps(
+    vlm: VLM,
+    pairs: list,
+    regions: Iterable[str],
+    slots: Iterable[int] | None = None,
+    chunk: int = 50,
+    seed: int = 0,
+    visual: Callable | None = None,
+    own: bool = False,
+) -> dict[str, Float[np.ndarray, "slots n targets"]]:
+    """`region_swap` for several regions, which share the runs of their pairs."""
+    regions = list(regions)
+
+    def chooser(region):
+        def choose(pair, k):
+            moved = swap(
+                region, pair.clean.stimulus, vlm.grid[0], VERTICAL[pair.clean.direction], seed + k
+            )
+            return moved.target, moved.source
+
+        return choose
+
+    found = patches(
+        vlm, pairs, [chooser(region) for region in regions], slots,
+        visual=visual, own=own, label=f"swap of {', '.join(regions)}", chunk=chunk,
+    )  # fmt: skip
+    return dict(zip(regions, found, strict=True))
 
 
 def steer(
@@ -145,7 +218,7 @@ def steer(
     vectors(pair, slot) -> list of (tokens, vector (d_model,)); tokens as in `patch`.  Only
     the clean run of a pair is read.
     """
-    slots = list(range(vlm.n_slots)) if slots is None else list(slots)
+    slots = _slots(vlm, slots)
     moves = [
         [[(np.asarray(t), torch.as_tensor(v)) for t, v in vectors(pair, s)] for s in slots]
         for pair in pairs
@@ -153,20 +226,21 @@ def steer(
 
     def compute(part):
         some, chosen = zip(*part, strict=True)
-        x = inputs(vlm, [p.clean for p in some])
-        at = vlm.positions(x)
-        clean = vlm.forward(x, slots=slots)
-
-        def edit(slot, resid):
+        clean, at = _begin(vlm, [p.clean for p in some], None)
+        words, found = [list(p.targets.values()) for p in some], {}
+        for slot, resid in zip(range(max(slots) + 1), vlm.walk(clean), strict=False):
+            if slot not in slots:
+                continue
+            edited = resid.clone()
             for k, by_slot in enumerate(chosen):
                 for tokens, vector in by_slot[slots.index(slot)]:
-                    resid[k, _places(at[k], tokens)] += vector.to(resid)
-
-        return _sweep(vlm, clean, some, slots, edit)
+                    edited[k, _places(at[k], tokens)] += vector.to(resid)
+            found[slot] = vlm.probabilities(vlm.suffix(clean, slot, edited), words)
+        return np.stack([found[slot] for slot in slots])
 
     return sweeps.run(
         vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots,),
-        kept=len(slots), chunk=chunk, axis=1,
+        kept=1, chunk=chunk, axis=1,
     )  # fmt: skip
 
 
@@ -177,18 +251,18 @@ def read(
 
     Raises ValueError if the trials choose different numbers of tokens.
     """
-    slots = list(range(vlm.n_slots)) if slots is None else list(slots)
+    slots = _slots(vlm, slots)
     chosen = [np.asarray(tokens(t)) for t in trials]
     if len({len(c) for c in chosen}) != 1:
         raise ValueError("the same number of tokens must be read from each trial")
-    found, size = [], min(chunk, sweeps.room(vlm, len(slots)))
+    found, size = [], min(chunk, sweeps.batch(vlm, 1))
     for i in range(0, len(trials), size):
-        x = inputs(vlm, trials[i : i + size])
-        at = vlm.positions(x)
-        run = vlm.forward(x, slots=slots)
+        run, at = _begin(vlm, trials[i : i + size], None)
         where = torch.stack([_places(a, c) for a, c in zip(at, chosen[i : i + size], strict=True)])
         row = torch.arange(len(at), device=at.device)[:, None]
-        found.append(torch.stack([run.resid[slot][row, where] for slot in slots]))
+        walk = zip(range(max(slots) + 1), vlm.walk(run), strict=False)
+        states = {slot: resid[row, where] for slot, resid in walk}
+        found.append(torch.stack([states[slot] for slot in slots]))
     return torch.cat(found, 1)
 
 
@@ -196,9 +270,8 @@ def answers(vlm: VLM, trials: list, visual: Callable | None = None, chunk: int =
     """The model's answers, with other visual tokens if asked; visual: see `patch`."""
 
     def compute(some):
-        x = inputs(vlm, some)
-        edits = [] if visual is None else [(0, replace_visual(vlm.positions(x), visual(vlm, some)))]
-        return np.array(vlm.decode(vlm.forward(x, edits).logits))
+        run, _ = _begin(vlm, some, visual)
+        return np.array(vlm.decode(vlm.suffix(run, 0, run.resid[0])))
 
     return sweeps.run(vlm, trials, compute, "answers", (visual,), chunk=chunk).tolist()
 
@@ -304,9 +377,7 @@ def amplified_answers(
         return torch.from_numpy(mask)
 
     def compute(some):
-        x = inputs(vlm, some)
-        at = vlm.positions(x)
-        clean = vlm.forward(x, slots=[0])
+        clean, at = _begin(vlm, some, None)
         row = torch.arange(len(at), device=at.device)[:, None]
         states = clean.resid[0][row, at]
         mask = torch.stack([touched(t) for t in some])[..., None].to(at.device)

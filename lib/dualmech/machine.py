@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 SHOWN = ("torch", "transformers", "transformer-lens")
-SPARE = 1.1  # times its weights is what a model needs, as `models.check_memory` has it
+SPARE = 1.1  # times its weights is what a model needs
 GIB = 2**30
 BFLOAT16 = (8, 0)  # the first CUDA compute capability with bfloat16 (CUDA programming guide)
 
@@ -106,13 +106,14 @@ def memory() -> tuple[int, int, tuple[int, int] | None, str]:
 
     Without a GPU the second number is that of the RAM again, and the last two are None and "".
     """
-    import psutil
     import torch
 
-    ram = psutil.virtual_memory().available
+    from .models import free_memory
+
+    ram = free_memory(torch.device("cpu"))
     if not torch.cuda.is_available():
         return ram, ram, None, ""
-    free = torch.cuda.mem_get_info()[0]
+    free = free_memory(torch.device("cuda"))
     return ram, free, torch.cuda.get_device_capability(), torch.cuda.get_device_name()
 
 
@@ -122,21 +123,13 @@ def has_bfloat16(capability: tuple[int, int] | None) -> bool:
 
 
 def precision(weights: int, free: int, capability: tuple[int, int] | None = None) -> str:
-    """How to hold a model: "float32", or "bfloat16" on a GPU that has it and needs it.
+    """How to hold a model: "bfloat16" where float32 does not fit and the GPU has it, or "float32".
 
     weights: bytes of the parameters in float32; free: bytes free where the model shall be;
     capability: a GPU's CUDA compute capability, None for a CPU.  Never float16, in which some
-    language models overflow.  Raises SetupError if neither fits.
+    language models overflow.  Whether it fits then is for `models.check_memory` to say.
     """
-    if SPARE * weights <= free:
-        return "float32"
-    if has_bfloat16(capability) and SPARE * weights / 2 <= free:
-        return "bfloat16"
-    half = f" ({SPARE * weights / 2 / GIB:.1f} in bfloat16)" if has_bfloat16(capability) else ""
-    raise SetupError(
-        f"the model needs {SPARE * weights / GIB:.1f} GiB in float32{half} and {free / GIB:.1f} "
-        "GiB are free: choose a smaller model or a larger GPU"
-    )
+    return "bfloat16" if SPARE * weights > free and has_bfloat16(capability) else "float32"
 
 
 def facts(

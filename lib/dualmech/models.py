@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
-from . import stimuli
+from . import machine, stimuli
 from ._paths import data_dir
 from .families import FAMILIES, HUB, Family, family_of
+from .machine import GIB, SPARE
 
 SHIPPED = ("mini", "mini-local")
-GIB = 2**30
 # The encoder is what this book studies, so "4bit" leaves it and the projector alone.
 NOT_QUANTISED = ("model.visual", "model.vision_tower", "model.vision_model",
                  "model.multi_modal_projector", "model.connector", "lm_head")  # fmt: skip
@@ -39,8 +39,34 @@ class ModelError(ValueError):
     """A model, an image or a question that cannot be used; the message says what to do."""
 
 
-class _Enough(Exception):
-    """Ends a pass whose upper layers nobody needs."""
+@contextmanager
+def _standing_in(layers, forward: Callable):
+    """Calls `forward` in place of each layer."""
+    before = [vars(layer).get("forward") for layer in layers]  # quantised layers have their own
+    try:
+        for layer in layers:
+            layer.forward = forward
+        yield
+    finally:
+        for layer, own in zip(layers, before, strict=True):
+            del layer.forward
+            if own is not None:
+                layer.forward = own
+
+
+def _branched_mask(mask: Tensor | None, rows: Tensor) -> Bool[Tensor, "n 1 rows rows"]:
+    """An attention mask for rows, of which those that repeat the last position see themselves in
+    its place; mask: (n, 1, seq, seq), True where seen, or None for a causal one."""
+    seq = int(rows.max()) + 1
+    if mask is None:
+        mask = torch.ones(1, 1, seq, seq, dtype=torch.bool, device=rows.device).tril()
+    if mask.dtype != torch.bool:
+        raise ModelError("last-token copies need the attention masks of torch's own attention")
+    grown = mask.index_select(-2, rows).index_select(-1, rows)
+    grown[..., seq - 1 :] = False  # columns: the last position and its copies
+    last = torch.arange(seq - 1, len(rows), device=rows.device)
+    grown[..., last, last] = mask[..., -1:, -1]
+    return grown
 
 
 @dataclass
@@ -266,7 +292,59 @@ class VLM:
 
     # --- passes ---
 
+    def check_slot(self, slot: int) -> None:
+        """Raises ModelError for a slot out of range."""
+        if not 0 <= slot < self.n_slots:
+            raise ModelError(f"slot {slot} is out of range: 0 .. {self.n_layers}")
+
     @torch.no_grad()
+    def begin(self, x: dict[str, Tensor]) -> Run:
+        """A run at slot 0: images encoded, text embedded, and no layer computed yet."""
+        run, layers = Run(), self.language_model.layers
+
+        def deepstack(module, _args, kwargs):
+            """Qwen3-VL adds visual features between its first layers."""
+            mask = kwargs.get("visual_pos_masks")
+            for layer, features in enumerate(kwargs.get("deepstack_visual_embeds") or ()):
+                run.between[layer + 1] = partial(
+                    module._deepstack_process, visual_pos_masks=mask, visual_embeds=features
+                )
+
+        def note(hidden_states, **kwargs):
+            run.resid.setdefault(0, hidden_states)
+            run.layer_inputs.append(kwargs)
+            return hidden_states
+
+        add = self.language_model.register_forward_pre_hook
+        with _standing_in(layers, note), add(deepstack, with_kwargs=True):
+            self.model(**x, use_cache=False, logits_to_keep=1)
+        return run
+
+    @torch.no_grad()
+    def step(
+        self, run: Run, slot: int, resid: Float[Tensor, "n seq d_model"]
+    ) -> Float[Tensor, "n seq d_model"]:
+        """The residual at slot + 1 of a run, from that at slot."""
+        resid = self.language_model.layers[slot](resid, **run.layer_inputs[slot])
+        resid = resid[0] if isinstance(resid, tuple) else resid
+        return run.between[slot + 1](resid) if slot + 1 in run.between else resid
+
+    def walk(self, run: Run) -> Iterator[Float[Tensor, "n seq d_model"]]:
+        """The residuals of a run at slots 0, 1, ..., each computed when it is asked for."""
+        resid = run.resid[0]
+        yield resid
+        for slot in range(self.n_layers):
+            resid = self.step(run, slot, resid)
+            yield resid
+
+    @torch.no_grad()
+    def head(
+        self, resid: Float[Tensor, "n seq d_model"], last: int = 1
+    ) -> Float[Tensor, "n last vocab"]:
+        """Logits of the last positions, from residuals at the last slot."""
+        final = self.language_model.norm(resid)[:, -last:]  # sliced as in a whole run: same bits
+        return self.model.get_output_embeddings()(final).float()
+
     def forward(
         self,
         x: dict[str, Tensor],
@@ -277,68 +355,29 @@ class VLM:
         """Run the model; edit residuals at slots on the way; keep the residuals asked for.
 
         edits: (slot, fn) with fn: (n, seq, d_model) -> same shape; slots: which residuals to
-        return (after any edit at that slot); upto: stop before this layer, without logits.
+        return (after any edit at that slot); upto: stop at this slot, without logits.
         Raises ModelError for a slot out of range.
         """
         edits, slots = list(edits), set(slots)
         for slot in [s for s, _ in edits] + list(slots):
-            if not 0 <= slot < self.n_slots:
-                raise ModelError(f"slot {slot} is out of range: 0 .. {self.n_layers}")
-        run, handles = Run(), []
-
-        def at(slot, resid):
-            for where, fn in edits:
-                if where == slot:
-                    resid = fn(resid)
+            self.check_slot(slot)
+        run = self.begin(x)
+        resid = run.resid.pop(0)
+        for slot in range(self.n_slots):
+            resid = self.step(run, slot - 1, resid) if slot else resid
+            for _, fn in (edit for edit in edits if edit[0] == slot):
+                resid = fn(resid)
             if slot in slots:
                 run.resid[slot] = resid.clone()
             if slot == upto:
-                raise _Enough
-            return resid
-
-        def before(slot):
-            def hook(_module, args, kwargs):
-                run.layer_inputs.append({k: v for k, v in kwargs.items() if k != "hidden_states"})
-                if args:
-                    return (at(slot, args[0]), *args[1:]), kwargs
-                return args, kwargs | {"hidden_states": at(slot, kwargs["hidden_states"])}
-
-            return hook
-
-        def after(_module, _args, out):
-            if isinstance(out, tuple):
-                return (at(self.n_layers, out[0]), *out[1:])
-            return at(self.n_layers, out)
-
-        def deepstack(module, _args, kwargs):
-            """Qwen3-VL adds visual features between its first layers; a suffix must, too."""
-            mask = kwargs.get("visual_pos_masks")
-            for layer, features in enumerate(kwargs.get("deepstack_visual_embeds") or ()):
-                run.between[layer + 1] = partial(
-                    module._deepstack_process, visual_pos_masks=mask, visual_embeds=features
-                )
-
-        layers = self.language_model.layers
-        try:
-            if hasattr(self.language_model, "_deepstack_process"):
-                add = self.language_model.register_forward_pre_hook
-                handles.append(add(deepstack, with_kwargs=True))
-            for slot, layer in enumerate(layers):
-                handles.append(layer.register_forward_pre_hook(before(slot), with_kwargs=True))
-            handles.append(layers[-1].register_forward_hook(after))
-            run.logits = self.model(**x, use_cache=False, logits_to_keep=1).logits[:, -1].float()
-        except _Enough:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
+                return run
+        run.logits = self.head(resid)[:, -1]
         return run
 
     def prefix(self, x: dict[str, Tensor]) -> Run:
         """A clean run with the residual at every slot, from which suffixes start."""
         return self.forward(x, slots=range(self.n_slots))
 
-    @torch.no_grad()
     def suffix(
         self, run: Run, slot: int, resid: Float[Tensor, "n seq d_model"]
     ) -> Float[Tensor, "n vocab"]:
@@ -347,12 +386,36 @@ class VLM:
         Equal to `forward` with the edit, without recomputing the layers below.
         """
         for k in range(slot, self.n_layers):
-            if k > slot and k in run.between:  # the edited residual already has its own
-                resid = run.between[k](resid)
-            resid = self.language_model.layers[k](resid, **run.layer_inputs[k])
-            resid = resid[0] if isinstance(resid, tuple) else resid
-        final = self.language_model.norm(resid)[:, -1:]  # sliced as in a whole run: same bits
-        return self.model.get_output_embeddings()(final)[:, -1].float()
+            resid = self.step(run, k, resid)
+        return self.head(resid)[:, -1]
+
+    def branched(self, run: Run, copies: int) -> Run:
+        """A run begun with copies of its last position behind it.
+
+        A copy sees the prompt before the last position, and itself; nothing sees a copy.  So each
+        goes through the layers as the last position does, and many edits of the last token need
+        one pass.
+        """
+        seq = run.resid[0].shape[1]
+        rows = torch.tensor([*range(seq), *[seq - 1] * copies], device=self.device)
+        masks, grown = {}, []
+        for given in run.layer_inputs:
+            mask = given["attention_mask"]
+            if id(mask) not in masks:
+                masks[id(mask)] = _branched_mask(mask, rows)
+            cos, sin = given["position_embeddings"]
+            more = {
+                "attention_mask": masks[id(mask)],
+                "position_embeddings": (cos.index_select(-2, rows), sin.index_select(-2, rows)),
+            }
+            if given.get("position_ids") is not None:
+                more["position_ids"] = given["position_ids"].index_select(-1, rows)
+            grown.append(given | more)
+        between = {
+            slot: lambda resid, add=add: torch.cat([add(resid[:, :seq]), resid[:, seq:]], 1)
+            for slot, add in run.between.items()
+        }
+        return Run(None, {0: run.resid[0].index_select(1, rows)}, grown, between)
 
     # --- answers ---
 
@@ -489,11 +552,11 @@ def check_memory(name: str, config, family: Family, precision: str, free: int) -
 
     A tenth is left for the states of one pass.
     """
-    need = {p: 1.1 * weight_bytes(config, family, p) for p in family.precisions}
-    if need[precision] <= free:
+    if SPARE * weight_bytes(config, family, precision) <= free:
         return
+    need = {p: SPARE * weight_bytes(config, family, p) for p in family.precisions}
     fits = [f"{p} ({need[p] / GIB:.1f} GiB)" for p in need if need[p] <= free]
-    others = [hub for hub, (_, billions) in HUB.items() if 4 * 1.1e9 * billions <= free]
+    others = [hub for hub, (_, billions) in HUB.items() if SPARE * 4e9 * billions <= free]
     advice = f"load it in {' or '.join(fits)}" if fits else "no precision of it fits"
     if others and others[-1] != name:
         advice += f"; in float32 {others[-1]} would fit"
@@ -541,14 +604,14 @@ def _weights(where: str, family: Family, precision: str, device: str, revision: 
 def load(
     name: str | Path = "mini",
     device: str = "auto",
-    precision: str = "float32",
+    precision: str | None = None,
     revision: str | None = None,
 ) -> VLM:
     """Load a shipped model ("mini"), a local folder or a hub id.
 
     precision: "float32", "bfloat16", "float16", or "4bit" (the language model's layers in
-    bitsandbytes NF4, computing in float32).  revision: of a hub id; those that the book names
-    are pinned.
+    bitsandbytes NF4, computing in float32); by default what `machine.precision` chooses.
+    revision: of a hub id; those that the book names are pinned.
 
     Raises ModelError, before any long work, for an unknown name, a damaged file, a family or a
     precision that is not supported, or too little memory.  Never runs remote code; weights are
@@ -574,6 +637,14 @@ def load(
     where = str(path) if local else name
     revision = None if local else revision or HUB.get(name, (None,))[0]
     config, family = _configuration(name, where, revision)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    free = free_memory(torch.device(device))
+    if precision is None and name in SHIPPED:
+        precision = "float32"
+    elif precision is None:
+        gpu = torch.cuda.get_device_capability(device) if "cuda" in device else None
+        precision = machine.precision(weight_bytes(config, family), free, gpu)
     if precision not in family.precisions:
         raise ModelError(
             f"{family.name} models cannot be used in {precision!r} here: "
@@ -581,10 +652,8 @@ def load(
         )
     if precision == "4bit" and find_spec("bitsandbytes") is None:
         raise ModelError("4bit needs the package bitsandbytes: pip install bitsandbytes")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     if name not in SHIPPED:
-        check_memory(name, config, family, precision, free_memory(torch.device(device)))
+        check_memory(name, config, family, precision, free)
     hub = {"revision": revision, "trust_remote_code": False}
     try:
         with _quiet(enabled=name in SHIPPED):

@@ -128,9 +128,9 @@ def swap_rows(vlm: VLM, task: str = "squares") -> list[dict]:
     last = vlm.n_layers - 1
     for d in S.DIRECTIONS:
         pairs = S.swap_pairs(task, d, PAIRS)
-        flipped = {r: I.region_swap(vlm, pairs, r)[:, :, 1] for r in ("strip", "object")}
-        for r in ("background", "random", "whole", "layout"):
-            flipped[r] = I.region_swap(vlm, pairs, r, slots=[0])[:, :, 1]
+        found = I.region_swaps(vlm, pairs, ["strip", "object"])
+        found |= I.region_swaps(vlm, pairs, ["background", "random", "whole", "layout"], [0])
+        flipped = {region: p[:, :, 1] for region, p in found.items()}
         flipped["strip, own image"] = I.region_swap(vlm, pairs, "strip", [0], own=True)[:, :, 1]
         for part, r, slot, wanted in (
             ("f", "strip", 0, ["value >= 0.8"]),

@@ -132,6 +132,11 @@ def collect(*folders, refused: list[str] | None = None) -> list[dict]:
     return list(found.values())
 
 
+def benchmarks() -> list[dict]:
+    """What `make bench` measured on each kind of device, as it is kept in data/bench."""
+    return [json.loads(path.read_text()) for path in sorted((data_dir() / "bench").glob("*.json"))]
+
+
 def read(path: Path | str) -> dict:
     """Read a result.  Raises ValueError that names the file if it is missing or malformed."""
     try:

@@ -382,6 +382,13 @@ def question_for(reference: Item, direction: str, noun: str = "shape") -> str:
     return f"The color of the {noun} {where} the {reference.name} is "
 
 
+def two_option_question(subject: str, other: str, first: str, second: str) -> str:
+    """The question of the COCO-spatial protocol; first and second: phrases, as in PHRASES."""
+    if first.endswith(" of") and second.endswith(" of"):
+        first = first.removesuffix(" of")
+    return f"Is the {subject} {first} or {second} the {other}? Answer with one word."
+
+
 def trial(items: tuple[Item, ...], direction: str, task: str, geometry: Geometry = MINI) -> Trial:
     """Three items in a row or column and the question about the middle one."""
     if len(items) != 3:

@@ -244,10 +244,9 @@ def layout_labels(s: S.Stimulus) -> np.ndarray:
 
 def pairwise_question(subject: S.Item, other: S.Item, vertical: bool, swap: bool = False) -> str:
     """The two-option question of the COCO-spatial protocol; swap: options in reverse order."""
-    options = ("above", "below") if vertical else ("to the left", "to the right")
-    first, second = options[::-1] if swap else options
-    of = "" if vertical else "of "
-    return f"Is the {subject.name} {first} or {second} {of}the {other.name}? Answer with one word."
+    options = S.DIRECTIONS[2:] if vertical else S.DIRECTIONS[:2]
+    first, second = (S.PHRASES[word] for word in (options[::-1] if swap else options))
+    return S.two_option_question(subject.name, other.name, first, second)
 
 
 def place_of(s: S.Stimulus, item: S.Item) -> str:
@@ -271,8 +270,8 @@ def dialogue(s: S.Stimulus, rng: random.Random) -> list[tuple[str, str]]:
         ends = ("topmost", "bottommost") if vertical else ("leftmost", "rightmost")
         noun = "square" if square else "shape"
         for a, b in zip(row, row[1:], strict=False):
-            asked += [(S.question_for(b, low, noun), a.answer)]
-            asked += [(S.question_for(a, high, noun), b.answer)]
+            asked.append((S.question_for(b, low, noun), a.answer))
+            asked.append((S.question_for(a, high, noun), b.answer))
         for word, item in zip((*ends, "middle"), (row[0], row[-1], row[1]), strict=True):
             if word == "middle" and len(row) != 3:
                 continue
