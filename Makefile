@@ -7,7 +7,7 @@ START  := $(shell date +%s)
 # A new lock or pyproject has a new name here, so the environment is brought up to date once.
 READY  := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
-.PHONY: book test colab elsewhere strip keep clean
+.PHONY: book test bench colab elsewhere strip keep clean
 
 book: $(READY)
 	@$(RUN) -m bookbuild.build --started $(START)
@@ -27,6 +27,10 @@ colab: $(READY)
 # Every chapter on a model of another family, which answers as the shipped one does.
 elsewhere: $(READY)
 	@$(RUN) tests/replay_elsewhere.py $(CHAPTERS)
+
+# Times the sweeps against other ways to make them; the page "Why the sweeps are fast" shows it.
+bench: $(READY)
+	@$(RUN) -m bookbuild.bench
 
 # Removes outputs from the chapters' sources, as they are kept in git.
 strip: $(READY)

@@ -1,0 +1,70 @@
+"""The benchmark's ways agree, and what it wrote is whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import dualmech
+from bookbuild import bench
+
+KEPT = sorted((Path(__file__).parents[1] / "data" / "bench").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return dualmech.load("mini", device="cpu")
+
+
+def test_every_way_gives_the_same_answers(mini):
+    rows, floors = bench.compare(mini, 2, 1)
+    assert len(rows) == 6 * len(bench.EXPERIMENTS)
+    for row in rows:
+        assert row["difference"] < 1e-5, row
+        assert row["seconds"] > 0
+    assert [row["experiment"] for row in floors] == list(bench.EXPERIMENTS)
+
+
+def test_the_floor_counts_the_operations_of_a_product():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        torch.ones(3, 5) @ torch.ones(5, 7)
+    assert counter.get_total_flops() == 2 * 3 * 5 * 7
+    assert bench.matrix_rate(torch.device("cpu"), size=64) > 1e6
+
+
+def test_a_peak_is_what_a_call_held():
+    held = []
+
+    def call():
+        held.append(torch.ones(64, 2**20).sum())  # 256 MiB of float32
+
+    assert 0.9 * 2**28 < bench._peak(call, torch.device("cpu")) < 1.3 * 2**28
+
+
+@pytest.mark.parametrize(("layers", "grid"), [(2, None), (None, 6)])
+def test_another_size_of_the_model_runs(mini, layers, grid):
+    other = bench.resized(mini, layers, grid)
+    assert (other.n_layers, other.grid[0]) == (layers or 8, grid or 12)
+    pairs = bench.S.swap_pairs("squares", "left", 1, geometry=other.geometry)
+    found = bench.I.region_swap(other, pairs, "strip")
+    assert found.shape == (other.n_slots, 1, 2)
+    assert mini.grid == (12, 12) and mini.n_layers == 8
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_what_ships_is_whole(path):
+    found = json.loads(path.read_text())
+    ways = {(row["experiment"], row["way"]) for row in found["rows"]}
+    assert ways == {(name, way) for name in bench.EXPERIMENTS for way in "abcdef"}
+    assert max(row["difference"] for row in found["rows"]) < 1e-4
+    assert {"cpu", "cores", "torch", "date"} <= set(found["machine"])
+    assert [row["what"] for row in found["memory"][1:]] == list(bench.EXPERIMENTS)
+    for points in found["scaling"].values():
+        assert [p["at"] for p in points] == sorted(p["at"] for p in points)
+
+
+def test_a_benchmark_ships():
+    assert KEPT and dualmech.results.benchmarks() == [json.loads(p.read_text()) for p in KEPT]
