@@ -520,7 +520,8 @@ def test_the_loss_of_training_is_that_of_a_readers_answers(finished, language, t
     image = S.Image.fromarray(batch["pixels"][0].numpy())
     logits = vlm.forward(vlm.prepare([image] * 3, [question for question, _ in turns])).logits
     answers = torch.tensor([vlm.words.index(answer) for _, answer in turns])
-    assert_close(loss, torch.nn.functional.cross_entropy(logits, answers), rtol=0, atol=1e-5)
+    # eight units in the last place: the number of threads moves the sum
+    assert_close(loss, torch.nn.functional.cross_entropy(logits, answers), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 3])

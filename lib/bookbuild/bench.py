@@ -233,6 +233,12 @@ EXPERIMENTS = {
 }  # fmt: skip
 
 
+def items(name, n):
+    """The pairs of an experiment."""
+    kind = S.last_token_pairs if name == "last-token patching" else S.swap_pairs
+    return kind("squares", "left", n, seed=0)
+
+
 @contextmanager
 def empty_store():
     """No result of the library is at hand, and none is left behind."""
@@ -316,20 +322,15 @@ def compare(vlm, n: int, times: int) -> tuple[list[dict], list[dict]]:
     batch = dm.sweeps.batch(vlm, 1)  # the same for all: one that is quick on this machine
     with torch.no_grad():
         ways = {
-            "a": ("whole passes through TransformerLens, one item at a time", lens(vlm), 1),
-            "b": ("whole passes through TransformerLens, batched", lens(vlm), batch),
-            "c": ("whole passes through nnsight, batched", nnsight_trace(vlm), batch),
-            "d": ("whole passes with torch hooks, batched", torch_hooks(vlm), batch),
-            "e": ("TransformerLens' start_at_layer, batched", start_at_layer(vlm), batch),
-        }
+            "a": (lens(vlm), 1), "b": (lens(vlm), batch), "c": (nnsight_trace(vlm), batch),
+            "d": (torch_hooks(vlm), batch), "e": (start_at_layer(vlm), batch),
+        }  # fmt: skip
         rows, floors = [], []
-        rate = matrix_rate(vlm.device)
         for name, experiment in EXPERIMENTS.items():
-            kind = S.last_token_pairs if name == "last-token patching" else S.swap_pairs
-            pairs = kind("squares", "left", n, seed=0)
+            pairs = items(name, n)
 
             def another(way, pairs, experiment=experiment):
-                _, run, size = ways[way]
+                run, size = ways[way]
                 axis = 1 if experiment in (last_token, amplification) else 2
                 starts = range(0, len(pairs), size)
                 parts = [experiment(run, vlm, pairs[i : i + size], i) for i in starts]
@@ -357,8 +358,7 @@ def compare(vlm, n: int, times: int) -> tuple[list[dict], list[dict]]:
                 })  # fmt: skip
             floors.append({
                 "experiment": name, "seconds": best["floor"],
-                "ratio": best["f"] / best["floor"],
-                "arithmetic_seconds": counter.get_total_flops() / rate,
+                "ratio": best["f"] / best["floor"], "operations": counter.get_total_flops(),
             })  # fmt: skip
     return rows, floors
 
@@ -379,9 +379,7 @@ def memory(vlm, n: int) -> list[dict]:
 
     rows = [{"what": "one plain batch", "bytes": _peak(plain, vlm.device)}]
     for name in EXPERIMENTS:
-        kind = S.last_token_pairs if name == "last-token patching" else S.swap_pairs
-        pairs = kind("squares", "left", n, seed=0)
-        used = _peak(partial(ours, name, vlm, pairs), vlm.device)
+        used = _peak(partial(ours, name, vlm, items(name, n)), vlm.device)
         rows.append({"what": name, "bytes": used, "ratio": used / rows[0]["bytes"]})
     return rows
 
@@ -500,6 +498,8 @@ def main() -> None:
     used = memory(vlm, options.items)
     rows, floors = compare(vlm, options.items, options.times)
     rate = matrix_rate(vlm.device)
+    for row in floors:
+        row["arithmetic_seconds"] = row["operations"] / rate
     out = {
         "machine": machine(vlm.device), "matrix_rate": rate, "n": options.items,
         "batch": dm.sweeps.batch(vlm, 1),

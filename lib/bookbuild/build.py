@@ -119,12 +119,12 @@ def refresh(root: Path, every: bool = False, jobs: int = 1) -> list[str]:
 
     def done(chapter, source, executed):
         pages[chapter.name] = weave(source, executed)
-        pages[chapter.name].metadata[STAMP] = digest(source, shared)
         # Written at once: a failure in a later chapter does not cost this one its run.
         (book / "chapters").mkdir(parents=True, exist_ok=True)
         nbformat.write(pages[chapter.name], book / "chapters" / chapter.name)
 
-    def run(chapter, source):
+    def run(job):
+        chapter, source = job
         start = time.monotonic()
         told = f"running {chapter.relative_to(root)}"
         try:
@@ -140,14 +140,15 @@ def refresh(root: Path, every: bool = False, jobs: int = 1) -> list[str]:
         source = bare(nbformat.read(chapter, 4))
         copy = book / "chapters" / chapter.name
         executed = nbformat.read(copy, 4) if copy.exists() else None
-        if every or executed is None or executed.metadata.get(STAMP) != digest(source, shared):
+        source.metadata[STAMP] = digest(source, shared)
+        if every or executed is None or executed.metadata.get(STAMP) != source.metadata[STAMP]:
             stale.append((chapter, source))
         else:
             done(chapter, source, executed)
-    last = [job for job in stale if any(COLLECTS in cell.source for cell in job[1].cells)]
-    for some in ([job for job in stale if job not in last], last):
+    waits = [any(COLLECTS in cell.source for cell in source.cells) for _, source in stale]
+    for turn in (False, True):
         with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(run, *zip(*some, strict=True)) if some else ())
+            list(pool.map(run, (job for job, w in zip(stale, waits, strict=True) if w == turn)))
     ran = [chapter.name for chapter, _ in stale if chapter.name not in failed]
 
     if failed:

@@ -8,11 +8,11 @@ Sources: paper Sec. 3.3 and 5; paper-specific choices are named where they are m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import stimuli, sweeps
@@ -28,27 +28,16 @@ def inputs(vlm: VLM, trials) -> dict[str, Tensor]:
 
 
 def patch(
-    vlm: VLM,
-    pairs: list,
-    choose: Callable,
-    slots: Iterable[int] | None = None,
-    *,
-    visual: Callable | None = None,
-    own: bool = False,
-    label: str = "patch",
-    chunk: int = 50,
+    vlm: VLM, pairs: list, choose: Callable, slots: Iterable[int] | None = None, **how
 ) -> Float[np.ndarray, "slots n targets"]:
     """Probability of each target answer after an interchange intervention at each slot.
 
     choose(pair, k) -> (targets, sources): the tokens of pair k to overwrite and those to take
     the states from.  A token is a visual token's raster index, or negative and then counted
-    from the end of the prompt (-1 is the last token).  visual(vlm, trials) -> visual tokens (n,
-    tokens, d_model) to use instead of the encoder's own in both runs, e.g. `ordering_removed`
-    (paper Sec. 5.3.3); what DeepStack models add in later layers is then left out.  own: take
-    the states from the clean image itself instead of the counterfactual.  Target order: that of
+    from the end of the prompt (-1 is the last token).  how: see `patches`.  Target order: that of
     `pairs[0].targets`.
     """
-    return patches(vlm, pairs, [choose], slots, visual=visual, own=own, label=label, chunk=chunk)[0]
+    return patches(vlm, pairs, [choose], slots, **how)[0]
 
 
 def patches(
@@ -62,7 +51,13 @@ def patches(
     label: str = "patch",
     chunk: int = 50,
 ) -> Float[np.ndarray, "choices slots n targets"]:
-    """Several interchange interventions on the same pairs, which share their runs; see `patch`."""
+    """Several interchange interventions on the same pairs, which share their runs; see `patch`.
+
+    visual(vlm, trials) -> visual tokens (n, tokens, d_model) to use instead of the encoder's own
+    in both runs, e.g. `ordering_removed` (paper Sec. 5.3.3); what DeepStack models add in later
+    layers is then left out.  own: take the states from the clean image itself instead of the
+    counterfactual.
+    """
     slots = _slots(vlm, slots)
     moves = [
         [tuple(np.asarray(tokens) for tokens in choose(p, k)) for choose in chooses]
@@ -75,27 +70,23 @@ def patches(
     def compute(part):
         some, chosen = zip(*part, strict=True)
         clean, at = _begin(vlm, [p.clean for p in some], visual)
-        other, walks = clean, [vlm.walk(clean)]
+        runs = [clean]
         if not own:
-            other, _ = _begin(vlm, [p.counterfactual for p in some], visual)
-            walks.append(vlm.walk(other))
-        indices = []
-        for moved in zip(*chosen, strict=True):
+            runs.append(_begin(vlm, [p.counterfactual for p in some], visual)[0])
+
+        def write(moved):
             row = torch.tensor([k for k, (target, _) in enumerate(moved) for _ in target])
             target, source = (
                 torch.cat([_places(at[k], m[side]) for k, m in enumerate(moved)]) for side in (0, 1)
             )
-            indices.append((row, target, source))
-        words, found = [list(p.targets.values()) for p in some], {}
-        for slot, resids in zip(range(max(slots) + 1), zip(*walks, strict=True), strict=False):
-            if slot not in slots:
-                continue
-            found[slot] = []
-            for row, target, source in indices:
-                resid = resids[0].clone()
-                resid[row, target] = resids[-1][row, source]
-                found[slot].append(vlm.probabilities(vlm.suffix(clean, slot, resid), words))
-        return np.stack([found[slot] for slot in slots], 1)
+
+            def edit(slot, resid, theirs):
+                resid[row, target] = theirs[row, source]
+
+            return edit
+
+        edits = [write(moved) for moved in zip(*chosen, strict=True)]
+        return _sweep(vlm, some, slots, runs, edits)
 
     return sweeps.run(
         vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots, visual, own),
@@ -111,7 +102,32 @@ def _slots(vlm: VLM, slots: Iterable[int] | None) -> list[int]:
     return slots
 
 
-def _begin(vlm: VLM, trials: list, visual: Callable | None) -> tuple[Run, Tensor]:
+def _walked(vlm: VLM, slots: list[int], *runs: Run) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    """(slot, residual of each run there) for the slots asked for, from below; no layer above."""
+    walks = zip(*map(vlm.walk, runs), strict=True)
+    for slot, resids in zip(range(max(slots) + 1), walks, strict=False):
+        if slot in slots:
+            yield slot, resids
+
+
+def _sweep(
+    vlm: VLM, pairs, slots: list[int], runs: list[Run], edits: list[Callable]
+) -> Float[np.ndarray, "edits slots n targets"]:
+    """Target probabilities after each edit(slot, copy of the first run's residual, residual of the
+    last run) at each slot."""
+    words, found = [list(p.targets.values()) for p in pairs], {}
+    for slot, resids in _walked(vlm, slots, *runs):
+        found[slot] = []
+        for edit in edits:
+            resid = resids[0].clone()
+            edit(slot, resid, resids[-1])
+            found[slot].append(vlm.probabilities(vlm.suffix(runs[0], slot, resid), words))
+    return np.stack([found[slot] for slot in slots], 1)
+
+
+def _begin(
+    vlm: VLM, trials: list, visual: Callable | None = None
+) -> tuple[Run, Int[Tensor, "n tokens"]]:
     """A run of trials at slot 0, with other visual tokens if asked, and where these are."""
     x = inputs(vlm, trials)
     run, at = vlm.begin(x), vlm.positions(x)
@@ -138,17 +154,16 @@ def last_token_patch(
     slots = _slots(vlm, slots)
 
     def compute(some):
-        other, _ = _begin(vlm, [p.counterfactual for p in some], None)
-        clean, _ = _begin(vlm, [p.clean for p in some], None)
+        clean, other = (
+            _begin(vlm, trials)[0]
+            for trials in ([p.clean for p in some], [p.counterfactual for p in some])
+        )
+        states = {slot: r[:, -1].clone() for slot, (r,) in _walked(vlm, slots, other)}
         seq = clean.resid[0].shape[1]
-        branched = vlm.branched(clean, len(slots))
-        theirs = vlm.walk(other)
-        for slot, resid in enumerate(vlm.walk(branched)):
-            if slot <= max(slots):
-                state = next(theirs)[:, -1]
+        for slot, resid in enumerate(vlm.walk(vlm.branched(clean, len(slots)))):
             for k, where in enumerate(slots):
                 if slot == where:
-                    resid[:, seq + k] = state  # in place: the walk goes on from here
+                    resid[:, seq + k] = states[slot]  # in place: the walk goes on from here
         logits = vlm.head(resid, len(slots))
         words = [list(p.targets.values()) for p in some]
         return np.stack([vlm.probabilities(row, words) for row in logits.unbind(1)])
@@ -157,21 +172,12 @@ def last_token_patch(
 
 
 def region_swap(
-    vlm: VLM,
-    pairs: list,
-    region: str,
-    slots: Iterable[int] | None = None,
-    chunk: int = 50,
-    seed: int = 0,
-    visual: Callable | None = None,
-    own: bool = False,
+    vlm: VLM, pairs: list, region: str, slots: Iterable[int] | None = None, **how
 ) -> Float[np.ndarray, "slots n targets"]:
     """Probability of each target after a region is swapped in from the mirrored image.
 
-    region: see `regions.swap`; visual and own: see `patch`.  With own, tokens change places
-    and what they know of the layout stays right.
+    region: see `regions.swap`; how: see `region_swaps`.
     """
-    how = {"chunk": chunk, "seed": seed, "visual": visual, "own": own}
     return region_swaps(vlm, pairs, [region], slots, **how)[region]
 
 
@@ -180,12 +186,15 @@ def region_swaps(
     pairs: list,
     regions: Iterable[str],
     slots: Iterable[int] | None = None,
-    chunk: int = 50,
+    *,
     seed: int = 0,
-    visual: Callable | None = None,
-    own: bool = False,
+    **how,
 ) -> dict[str, Float[np.ndarray, "slots n targets"]]:
-    """`region_swap` for several regions, which share the runs of their pairs."""
+    """`region_swap` for several regions, which share the runs of their pairs.
+
+    seed: of the first pair's random region.  how: see `patches`; with own, tokens change places
+    and what they know of the layout stays right.
+    """
     regions = list(regions)
 
     def chooser(region):
@@ -197,10 +206,8 @@ def region_swaps(
 
         return choose
 
-    found = patches(
-        vlm, pairs, [chooser(region) for region in regions], slots,
-        visual=visual, own=own, label=f"swap of {', '.join(regions)}", chunk=chunk,
-    )  # fmt: skip
+    chooses, label = [chooser(region) for region in regions], f"swap of {', '.join(regions)}"
+    found = patches(vlm, pairs, chooses, slots, label=label, **how)
     return dict(zip(regions, found, strict=True))
 
 
@@ -226,17 +233,14 @@ def steer(
 
     def compute(part):
         some, chosen = zip(*part, strict=True)
-        clean, at = _begin(vlm, [p.clean for p in some], None)
-        words, found = [list(p.targets.values()) for p in some], {}
-        for slot, resid in zip(range(max(slots) + 1), vlm.walk(clean), strict=False):
-            if slot not in slots:
-                continue
-            edited = resid.clone()
+        clean, at = _begin(vlm, [p.clean for p in some])
+
+        def add(slot, resid, _):
             for k, by_slot in enumerate(chosen):
                 for tokens, vector in by_slot[slots.index(slot)]:
-                    edited[k, _places(at[k], tokens)] += vector.to(resid)
-            found[slot] = vlm.probabilities(vlm.suffix(clean, slot, edited), words)
-        return np.stack([found[slot] for slot in slots])
+                    resid[k, _places(at[k], tokens)] += vector.to(resid)
+
+        return _sweep(vlm, some, slots, [clean], [add])[0]
 
     return sweeps.run(
         vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots,),
@@ -257,11 +261,10 @@ def read(
         raise ValueError("the same number of tokens must be read from each trial")
     found, size = [], min(chunk, sweeps.batch(vlm, 1))
     for i in range(0, len(trials), size):
-        run, at = _begin(vlm, trials[i : i + size], None)
+        run, at = _begin(vlm, trials[i : i + size])
         where = torch.stack([_places(a, c) for a, c in zip(at, chosen[i : i + size], strict=True)])
         row = torch.arange(len(at), device=at.device)[:, None]
-        walk = zip(range(max(slots) + 1), vlm.walk(run), strict=False)
-        states = {slot: resid[row, where] for slot, resid in walk}
+        states = {slot: resid[row, where] for slot, (resid,) in _walked(vlm, slots, run)}
         found.append(torch.stack([states[slot] for slot in slots]))
     return torch.cat(found, 1)
 
@@ -377,7 +380,7 @@ def amplified_answers(
         return torch.from_numpy(mask)
 
     def compute(some):
-        clean, at = _begin(vlm, some, None)
+        clean, at = _begin(vlm, some)
         row = torch.arange(len(at), device=at.device)[:, None]
         states = clean.resid[0][row, at]
         mask = torch.stack([touched(t) for t in some])[..., None].to(at.device)

@@ -286,7 +286,7 @@ class VLM:
         for i in range(0, len(images), batch):
             some = images[i : i + batch]
             x = self.prepare(some, [""] * len(some))
-            resid = self.forward(x, slots=[0], upto=0).resid[0]
+            resid = self.begin(x).resid[0]
             out.append(resid[torch.arange(len(some))[:, None], self.positions(x)])
         return torch.cat(out)
 
@@ -350,13 +350,11 @@ class VLM:
         x: dict[str, Tensor],
         edits: Iterable[Edit] = (),
         slots: Iterable[int] = (),
-        upto: int | None = None,
     ) -> Run:
         """Run the model; edit residuals at slots on the way; keep the residuals asked for.
 
         edits: (slot, fn) with fn: (n, seq, d_model) -> same shape; slots: which residuals to
-        return (after any edit at that slot); upto: stop at this slot, without logits.
-        Raises ModelError for a slot out of range.
+        return (after any edit at that slot).  Raises ModelError for a slot out of range.
         """
         edits, slots = list(edits), set(slots)
         for slot in [s for s, _ in edits] + list(slots):
@@ -369,8 +367,6 @@ class VLM:
                 resid = fn(resid)
             if slot in slots:
                 run.resid[slot] = resid.clone()
-            if slot == upto:
-                return run
         run.logits = self.head(resid)[:, -1]
         return run
 

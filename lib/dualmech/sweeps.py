@@ -71,22 +71,26 @@ def _feed(digest, part) -> None:
         raise TypeError(f"cannot tell the content of {part!r}")
 
 
+def _shape(vlm) -> tuple[int, int]:
+    """Positions of an item, its visual tokens and a question; bytes of its residual."""
+    seq = vlm.grid[0] * vlm.grid[1] + 64
+    return seq, seq * vlm.d_model * vlm.model.dtype.itemsize
+
+
 def room(vlm, kept: int) -> int:
     """How many items' runs fit in half of the free memory, if `kept` residuals of each stay."""
     config = vlm.model.config.get_text_config()
-    seq = vlm.grid[0] * vlm.grid[1] + 64  # visual tokens and a question
-    size = torch.finfo(vlm.model.dtype).bits // 8
-    resid = seq * vlm.d_model * size * (2 * kept + 12)  # two runs, a copy, one layer's own
+    seq, resid = _shape(vlm)
+    states = resid * (2 * kept + 12)  # two runs, a copy, one layer's own
     attention = 3 * 4 * config.num_attention_heads * seq * seq
-    return max(1, int(free_memory(vlm.device) / 2 // (resid + attention)))
+    return max(1, int(free_memory(vlm.device) / 2 // (states + attention)))
 
 
 def batch(vlm, kept: int) -> int:
     """How many items to run at once: as many as fit and, on a CPU, no more than are quick."""
     if vlm.device.type != "cpu":
         return room(vlm, kept)
-    resid = (vlm.grid[0] * vlm.grid[1] + 64) * vlm.d_model * 4
-    return min(room(vlm, kept), max(4, CACHE // resid))
+    return min(room(vlm, kept), max(4, CACHE // _shape(vlm)[1]))
 
 
 def run(
