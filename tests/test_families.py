@@ -131,6 +131,13 @@ def test_inputs_are_those_of_the_hugging_face_processor(tiny_vlm, images, family
         assert torch.equal(ours[name], expected[name].to(ours[name].dtype)), name
 
 
+def test_a_model_is_told_to_answer_in_one_token_unless_the_question_does(tiny_vlm):
+    told = "You respond in one token. "
+    assert f"{told}The key is " in tiny_vlm.prompt("The key is ")
+    question = "Where is it? Answer with one word: left or right."
+    assert question in tiny_vlm.prompt(question) and told not in tiny_vlm.prompt(question)
+
+
 def test_text_around_the_image(tiny_vlm, x, family):
     """One placeholder per visual token, what the family puts around them, one first token."""
     words = tiny_vlm.tokenizer.convert_ids_to_tokens(x["input_ids"][0].tolist())

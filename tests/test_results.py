@@ -114,6 +114,8 @@ BAD = [  # where a shipped record is damaged, what stands there, and what is sai
     (["claims", 1, "checks"], {}, "claims[1].checks must be an object with at least one check"),
     (["claims", 1, "checks"], {"a": 1}, "claims[1].checks must be an object with at least one "),
     (["claims", 0, "verdict"], "does not", "claims[0].verdict must be 'replicates', which follows"),
+    (["claims", 0, "by"], GONE, "claims[0].by is missing; it must be one of paper, book"),
+    (["claims", 0, "by"], "me", "claims[0].by must be one of paper, book, not 'me'"),
     (["claims", 0, "verdict"], "true", "claims[0].verdict must be one of replicates, partly, does"),
     (["claims", 0, "paper", 2], "fig0", "claims[0].paper[2] must be an id of data/paper.json, not"),
     (["claims", 2, "measured", 1], {}, "claims[2].measured[1] must be a name in values, not {}"),
@@ -176,6 +178,7 @@ def test_the_verdict_follows_from_the_checks():
         one = results.claim("First this, then that.", checks, ["table1.x"], ["a value"])
         assert one == {
             "claim": "First this, then that.",
+            "by": "paper",
             "verdict": verdict,
             "checks": checks,
             "paper": ["table1.x"],
@@ -184,6 +187,9 @@ def test_the_verdict_follows_from_the_checks():
         json.dumps(one)
     with pytest.raises(ValueError, match="no check for the claim 'Empty.'"):
         results.claim("Empty.", {})
+    assert results.claim("Ours.", {"a": True}, by="book")["by"] == "book"
+    with pytest.raises(ValueError, match="a claim is by one of paper, book, not 'me'"):
+        results.claim("Mine.", {"a": True}, by="me")
 
 
 def test_records_are_collected_and_a_later_folder_wins(tmp_path, vlm, monkeypatch):

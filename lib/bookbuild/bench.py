@@ -277,20 +277,23 @@ def floor(name, vlm, batch, pairs):
 
 def _floor(name, vlm, pairs):
     clean, other = (I.inputs(vlm, t) for t in _both(pairs))
-    layers, calls = vlm.language_model.layers, 1
-    vlm.model(**clean, use_cache=False, logits_to_keep=1)
-    if name == "amplification curve":
-        calls, starts = len(ALPHAS) - 1, [0]
-    else:
-        vlm.model(**other, use_cache=False, logits_to_keep=1)
-        starts = range(vlm.n_layers)
-        calls = {"region swaps": len(REGIONS), "last-token patching": 0}.get(name, 1)
-    run = vlm.begin(clean) if calls else None
-    for start in list(starts) * calls:
+
+    def layers(run, start=0):
         resid = run.resid[0]
         for k in range(start, vlm.n_layers):
-            resid = layers[k](resid, **run.layer_inputs[k])
+            resid = vlm.language_model.layers[k](resid, **run.layer_inputs[k])
         vlm.head(resid)
+
+    run = vlm.begin(clean)
+    layers(run)
+    if name == "amplification curve":
+        starts, calls = [0], len(ALPHAS) - 1
+    else:
+        layers(vlm.begin(other))
+        starts = range(vlm.n_layers)
+        calls = {"region swaps": len(REGIONS), "last-token patching": 0}.get(name, 1)
+    for start in list(starts) * calls:
+        layers(run, start)
 
 
 def matrix_rate(device, dtype=torch.float32, size: int = 2048) -> float:

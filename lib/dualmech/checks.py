@@ -22,7 +22,8 @@ def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
 def _grid(vlm: VLM) -> tuple[bool, str]:
     """Change one pixel cell: the visual token of its row and column moves most."""
     (rows, cols), px, bases = vlm.grid, vlm.px, _noise(vlm, 3, 1)
-    cells = [(0, 0), (0, cols - 1), (rows - 1, 0), (rows // 2, cols // 3), (rows - 2, cols - 1)]
+    corners = [(0, 0), (0, cols - 1), (rows - 1, 0), (rows - 1, cols - 1)]
+    cells = [*corners, (rows // 2, cols // 3), (rows - 2, cols - 1)]
     images = list(bases)
     for r, c in cells:
         for base in bases:
@@ -30,7 +31,10 @@ def _grid(vlm: VLM) -> tuple[bool, str]:
             cell = image[r * px : (r + 1) * px, c * px : (c + 1) * px]
             cell[:] = np.where(cell.mean() > 127, 0, 255)
             images.append(image)
-    states = vlm.visual(images, batch=8).float().view(len(cells) + 1, 3, rows * cols, -1)
+    states = vlm.visual(images, batch=8).float()
+    if states.shape[1] != rows * cols:
+        return False, f"{states.shape[1]} visual tokens for {rows * cols} cells"
+    states = states.view(len(cells) + 1, 3, rows * cols, -1)
     most = (states[1:] - states[0]).norm(dim=-1).mean(1).argmax(-1).tolist()
     hits = sum(found == r * cols + c for found, (r, c) in zip(most, cells, strict=True))
     return hits == len(cells), f"{hits} of {len(cells)} cells on a {rows} x {cols} grid"

@@ -29,6 +29,7 @@ from .families import FAMILIES, HUB, Family, family_of
 from .machine import GIB, SPARE
 
 SHIPPED = ("mini", "mini-local")
+INSTRUCTION = "You respond in one token. "  # from the authors' system message
 # The encoder is what this book studies, so "4bit" leaves it and the projector alone.
 NOT_QUANTISED = ("model.visual", "model.vision_tower", "model.vision_model",
                  "model.multi_modal_projector", "model.connector", "lm_head")  # fmt: skip
@@ -212,7 +213,14 @@ class VLM:
         return image.convert("RGB").reduce(factor) if factor > 1 else image.convert("RGB")
 
     def prompt(self, question: str) -> str:
-        """The question in the model's chat template, up to the point where it answers."""
+        """The question in the model's chat template, up to the point where it answers.
+
+        A model that is not told to answer in one word may begin with "The".  The authors tell it in
+        a system message; not every template has one, so here it stands before the question.  A
+        question that asks for one word itself, and a model with a closed vocabulary, need none.
+        """
+        if not (self._closed or "one word" in question):
+            question = INSTRUCTION + question
         content = [{"type": "image"}, {"type": "text", "text": question}]
         return self.tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], chat_template=self.chat_template,
@@ -250,11 +258,15 @@ class VLM:
             x["position_ids"] = (x["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         return x
 
+    @property
+    def _closed(self) -> bool:
+        return self.tokenizer.backend_tokenizer.model.__class__.__name__ == "WordLevel"
+
     def _check_words(self, questions: list[str]) -> None:
         """Only a closed vocabulary has words that it does not know."""
-        core = self.tokenizer.backend_tokenizer
-        if core.model.__class__.__name__ != "WordLevel":
+        if not self._closed:
             return
+        core = self.tokenizer.backend_tokenizer
         closed = {self.tokenizer.unk_token_id, *self.tokenizer.all_special_ids}
         for question in questions:
             words = core.pre_tokenizer.pre_tokenize_str(question.lower())

@@ -17,6 +17,7 @@ from ._paths import data_dir
 from .paper import published
 
 VERDICTS = ("replicates", "partly", "does not")
+AUTHORS = ("paper", "book")  # whose claim it is
 CHAPTERS = {  # each experiment, and the chapter that runs it
     "behaviour": "01-the-binding-problem",
     "controls": "03-interventions-and-controls",
@@ -68,20 +69,23 @@ def save(path: Path | str, experiment: str, values, source: dict, claims=()) -> 
     return path
 
 
-def claim(sentence: str, checks: dict[str, bool], paper=(), measured=()) -> dict:
-    """What the paper (or the book) says, held against what was measured.
+def claim(sentence: str, checks: dict[str, bool], paper=(), measured=(), by: str = "paper") -> dict:
+    """What the paper, or the book, says, held against what was measured.
 
     checks: each part of the sentence, and whether it is true here; the verdict is "replicates" if
     all are, "does not" if none is, else "partly".  paper: ids of `paper.value`; measured: names
-    of the values that the checks read.  Raises ValueError if there is no check.
+    of the values that the checks read; by: whose claim it is, one of `AUTHORS`.  Raises ValueError
+    if there is no check, or for another author.
     """
     if not checks:
         raise ValueError(f"no check for the claim {sentence!r}: it cannot be judged")
+    if by not in AUTHORS:
+        raise ValueError(f"a claim is by one of {', '.join(AUTHORS)}, not {by!r}")
     checks = {name: bool(ok) for name, ok in checks.items()}
     right = sum(checks.values())
     verdict = VERDICTS[0 if right == len(checks) else 1 if right else 2]
-    return {"claim": sentence, "verdict": verdict, "checks": checks, "paper": list(paper),
-            "measured": list(measured)}  # fmt: skip
+    return {"claim": sentence, "by": by, "verdict": verdict, "checks": checks,
+            "paper": list(paper), "measured": list(measured)}  # fmt: skip
 
 
 def results_dir() -> Path:
@@ -191,6 +195,7 @@ STATS = {key: (_number, "a finite number") for key in ("value", "low", "high")}
 STATS |= {"n": (_count, "a positive integer")}
 CLAIM = {
     "claim": (_text, "a sentence"),
+    "by": (lambda x: x in AUTHORS, f"one of {', '.join(AUTHORS)}"),
     "checks": (
         lambda x: isinstance(x, dict) and x and all(isinstance(ok, bool) for ok in x.values()),
         "an object with at least one check, each true or false",
