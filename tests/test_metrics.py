@@ -90,3 +90,11 @@ def test_share_and_mean():
     assert M.mean([1, 2, 6]) == {"value": 3.0, "n": 3, "low": low, "high": high}
     with pytest.raises(ValueError, match="0 of 0 is not a share"):
         M.share([])
+
+
+def test_a_difference_of_shares_is_that_of_newcombes_first_example():
+    first, second = (M.share([True] * k + [False] * (n - k)) for k, n in ((56, 70), (48, 80)))
+    found = M.difference(first, second)
+    assert found["value"] == pytest.approx(0.2)
+    assert (found["low"], found["high"]) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    assert found["n"] == 70

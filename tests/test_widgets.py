@@ -37,7 +37,7 @@ def test_the_scene_builder_answers_anew_when_a_menu_changes(vlm):
     def answer(colours, asked):
         trial = S.trial(tuple(S.Item("square", c) for c in colours), asked, "squares")
         word = vlm.answer([trial.stimulus.image], [trial.question])[0]
-        return f"the answer, {word}, needs each visual token."
+        return f"the answer, {word}, needs each visual token: at most"
 
     assert answer(("red", "green", "blue"), "left") in shown.value
     direction.value = "below"

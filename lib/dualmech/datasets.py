@@ -152,14 +152,12 @@ def _text(question: Question, options: tuple[str, str], form: str) -> str:
 
 
 def trials(
-    questions: list[Question], canvas: tuple[int, int], form: str = "direct", before: str = ""
+    questions: list[Question], canvas: tuple[int, int], form: str = "direct"
 ) -> list[S.Trial]:
     """Trials for `interventions`, on a canvas (height, width).
 
     A question about a relation gives two, its two orders, one after the other; a composite gives
-    one, the paper's "The object on the floor to the left of the pot is a(n) ".  before: words to
-    put before it; the authors' composites come with "You respond in one token." in a system
-    message, without which large models begin with "The".
+    one, the paper's "The object on the floor to the left of the pot is a(n) ".
     """
     out = []
     for q in questions:
@@ -169,9 +167,7 @@ def trials(
             texts = [f"The object on the floor {PHRASES[q.relation]} the {q.other} is a(n) "]
         else:
             texts = two_orders(q, form)
-        out += [
-            S.Trial(stimulus, before + text, q.answer, q.relation, "photographs") for text in texts
-        ]
+        out += [S.Trial(stimulus, text, q.answer, q.relation, "photographs") for text in texts]
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -43,6 +45,15 @@ def share(right) -> dict:
     right = np.asarray(right, bool)
     low, high = wilson(int(right.sum()), len(right))
     return {"value": float(right.mean()), "n": len(right), "low": low, "high": high}
+
+
+def difference(a: dict, b: dict) -> dict:
+    """Difference of two independent shares with its 95 % interval, made from theirs (Newcombe 1998,
+    method 10).  n is the smaller of the two."""
+    d = a["value"] - b["value"]
+    low = math.hypot(a["value"] - a["low"], b["high"] - b["value"])
+    high = math.hypot(a["high"] - a["value"], b["value"] - b["low"])
+    return {"value": d, "low": d - low, "high": d + high, "n": min(a["n"], b["n"])}
 
 
 def mean(values, seed: int = 0) -> dict:

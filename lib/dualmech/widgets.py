@@ -39,7 +39,9 @@ def scene_figure(vlm: VLM, trial: stimuli.Trial):
     answer = vlm.answer([trial.stimulus.image], [trial.question])[0]
     fig, (left, right) = plt.subplots(1, 2, figsize=(5.8, 3.6))
     left.imshow(trial.stimulus.pixels)
-    drawn = right.imshow(token_map(vlm, trial), vmin=-1, vmax=1, cmap="PuOr_r")
+    need = token_map(vlm, trial)
+    most = max(0.01, abs(need).max())  # often far below 1: other tokens know the answer, too
+    drawn = right.imshow(need, vmin=-most, vmax=most, cmap="PuOr_r")
     figures.bare(left, "image")
     figures.bare(right, "need of each token")
     fig.colorbar(drawn, ax=(left, right), orientation="horizontal", fraction=0.06,
@@ -47,7 +49,7 @@ def scene_figure(vlm: VLM, trial: stimuli.Trial):
     fig.suptitle(f"{trial.question.strip()} … {answer}", fontsize=12)
     return figures.Shown(
         fig, f"An image of {', '.join(i.name for i in trial.stimulus.items)} beside a map of how "
-        f"much the answer, {answer}, needs each visual token."
+        f"much the answer, {answer}, needs each visual token: at most {need.max():.3f}."
     )  # fmt: skip
 
 
