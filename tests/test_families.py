@@ -344,6 +344,15 @@ def test_the_check_finds_a_grid_that_is_wrong(tiny_vlm, monkeypatch):
         check_model(tiny_vlm, bridge=False)
 
 
+def test_the_check_finds_a_grid_that_is_cut(tiny_vlm, monkeypatch):
+    whole, n = type(tiny_vlm).visual, tiny_vlm.grid[0] * tiny_vlm.grid[1]
+    monkeypatch.setattr(
+        type(tiny_vlm), "visual", lambda vlm, *how, **more: whole(vlm, *how, **more)[:, :-1]
+    )
+    with pytest.raises(ModelError, match=f"{n - 1} visual tokens for {n} cells"):
+        check_model(tiny_vlm, bridge=False)
+
+
 def test_weight_bytes(tiny_vlm, folder, family):
     total = sum(p.numel() for p in tiny_vlm.model.parameters())
     config, record = tiny_vlm.model.config, tiny_vlm.family
