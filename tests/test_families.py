@@ -237,6 +237,22 @@ def test_other_visual_tokens_leave_nothing_of_the_image(tiny_vlm, images):
         assert gap > 1e-2 if differ else gap < 1e-4
 
 
+def test_no_image_is_encoded_where_its_tokens_are_replaced(tiny_vlm, x, monkeypatch):
+    whole, at = tiny_vlm.begin(x).resid[0], tiny_vlm.positions(x)
+    assert len(tiny_vlm._encoder_layers) == 2  # of the tiny models
+
+    def computed(*_args, **_kwargs):
+        raise AssertionError("a layer of the encoder was computed")
+
+    for layer in tiny_vlm._encoder_layers:
+        monkeypatch.setattr(layer, "forward", computed)
+    with pytest.raises(AssertionError):
+        tiny_vlm.begin(x)
+    bare = tiny_vlm.begin(x, encode=False).resid[0]
+    replace_all = interventions.replace_visual(at, whole[torch.arange(2)[:, None], at])
+    assert torch.equal(replace_all(bare), whole), "text or special tokens changed"
+
+
 def test_a_padded_row_is_the_row_alone(tiny_vlm, images, clean):
     alone = tiny_vlm.forward(tiny_vlm.prepare(images[1:], ["The color is "])).logits
     assert_close(alone, clean.logits[1:], rtol=0, atol=1e-4)

@@ -276,7 +276,10 @@ def floor(name, vlm, batch, pairs):
 
 
 def _floor(name, vlm, pairs):
-    clean, other = (I.inputs(vlm, t) for t in _both(pairs))
+    clean, other = _both(pairs)
+    removed = name == "ordering removed, then a swap"
+    if removed:  # a few reference images stand in for all others
+        I.ordering_removed(vlm, clean)
 
     def layers(run, start=0):
         resid = run.resid[0]
@@ -284,12 +287,12 @@ def _floor(name, vlm, pairs):
             resid = vlm.language_model.layers[k](resid, **run.layer_inputs[k])
         vlm.head(resid)
 
-    run = vlm.begin(clean)
+    run = vlm.begin(I.inputs(vlm, clean), encode=not removed)
     layers(run)
     if name == "amplification curve":
         starts, calls = [0], len(ALPHAS) - 1
     else:
-        layers(vlm.begin(other))
+        layers(vlm.begin(I.inputs(vlm, other), encode=not removed))
         starts = range(vlm.n_layers)
         calls = {"region swaps": len(REGIONS), "last-token patching": 0}.get(name, 1)
     for start in list(starts) * calls:

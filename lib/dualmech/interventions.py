@@ -130,7 +130,7 @@ def _begin(
 ) -> tuple[Run, Int[Tensor, "n tokens"]]:
     """A run of trials at slot 0, with other visual tokens if asked, and where these are."""
     x = inputs(vlm, trials)
-    run, at = vlm.begin(x), vlm.positions(x)
+    run, at = vlm.begin(x, encode=visual is None), vlm.positions(x)
     if visual is not None:
         run.between.clear()  # DeepStack's features would bring back what is replaced
         run.resid[0] = replace_visual(at, visual(vlm, trials))(run.resid[0])

@@ -123,6 +123,14 @@ class VLM:
         return self.model.get_decoder()
 
     @property
+    def _encoder_layers(self) -> torch.nn.ModuleList | tuple:
+        """The vision encoder's layers; none for a class that does not say where its encoder is."""
+        encoder = self.model.get_encoder(modality="image")
+        if encoder is self.model:
+            return ()
+        return max((m for m in encoder.modules() if isinstance(m, torch.nn.ModuleList)), key=len)
+
+    @property
     def n_layers(self) -> int:
         return len(self.language_model.layers)
 
@@ -310,9 +318,14 @@ class VLM:
             raise ModelError(f"slot {slot} is out of range: 0 .. {self.n_layers}")
 
     @torch.no_grad()
-    def begin(self, x: dict[str, Tensor]) -> Run:
-        """A run at slot 0: images encoded, text embedded, and no layer computed yet."""
+    def begin(self, x: dict[str, Tensor], encode: bool = True) -> Run:
+        """A run at slot 0: images encoded, text embedded, and no layer computed yet.
+
+        encode: without it the vision encoder's layers are left out, and the visual tokens mean
+        nothing: for a caller that replaces every one of them.
+        """
         run, layers = Run(), self.language_model.layers
+        skipped = () if encode else self._encoder_layers
 
         def deepstack(module, _args, kwargs):
             """Qwen3-VL adds visual features between its first layers."""
@@ -327,9 +340,13 @@ class VLM:
             run.layer_inputs.append(kwargs)
             return hidden_states
 
+        def skip(hidden_states, *_args, **_kwargs):
+            return hidden_states
+
         add = self.language_model.register_forward_pre_hook
-        with _standing_in(layers, note), add(deepstack, with_kwargs=True):
-            self.model(**x, use_cache=False, logits_to_keep=1)
+        with _standing_in(layers, note), _standing_in(skipped, skip):
+            with add(deepstack, with_kwargs=True):
+                self.model(**x, use_cache=False, logits_to_keep=1)
         return run
 
     @torch.no_grad()
