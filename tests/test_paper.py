@@ -4,7 +4,7 @@ from math import floor, perm
 
 import pytest
 
-from dualmech import paper
+from dualmech import metrics, paper
 
 RESULTS = paper.published()
 MODELS = paper.describe("models")
@@ -495,3 +495,15 @@ def test_value_needs_one_number(id, says):
     with pytest.raises(ValueError, match="not one number") as error:
         paper.value(id)
     assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_published_share_has_the_interval_of_its_count():
+    (r,) = paper.published("behaviour", version="v2", task="squares", model="gemma-3-4b")
+    found = paper.share(r["id"])
+    assert (found["value"], found["n"]) == (0.98, r["n"])
+    assert (found["low"], found["high"]) == metrics.wilson(round(0.98 * r["n"]), r["n"])
+    with pytest.raises(LookupError, match="no published result has the id 'table9'"):
+        paper.share("table9")
+    bare = next(r["id"] for r in paper.published() if r.get("value") is not None and not r.get("n"))
+    with pytest.raises(ValueError, match="has no n, so it has no interval"):
+        paper.share(bare)

@@ -196,13 +196,18 @@ def maps(grids, titles, label: str, low: float = 0.0, high: float = 1.0, columns
     return fig
 
 
+def interval(s: dict) -> str:
+    """A share or a mean with its interval, {"value", "low", "high"}, in two decimals."""
+    return f"{s['value']:.2f} [{s['low']:.2f}, {s['high']:.2f}]"
+
+
 def table(head, rows) -> None:
     """Display a Markdown table; cells are words, numbers (three decimals) or shares with their
     intervals ({"value", "low", "high"})."""
 
     def cell(x):
         if isinstance(x, dict):
-            return f"{x['value']:.2f} [{x['low']:.2f}, {x['high']:.2f}]"
+            return interval(x)
         return f"{x:.3f}" if isinstance(x, float | np.floating) else str(x)
 
     lines = [head, ["---"] * len(head), *rows]

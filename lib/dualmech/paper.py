@@ -12,6 +12,7 @@ import functools
 import json
 
 from ._paths import data_dir
+from .metrics import wilson
 
 
 @functools.lru_cache(maxsize=1)
@@ -64,6 +65,20 @@ def value(id: str) -> float:
         held = f"the range {found['range']}" if "range" in found else "no number"
         raise ValueError(f"{id!r} holds {held}, not one number. {found['note']}".strip())
     return float(found["value"])
+
+
+def share(id: str) -> dict:
+    """{"value", "n", "low", "high"} of the published share with this id: the number as printed, and
+    the Wilson interval of the nearest count of its n.
+
+    Raises LookupError for an unknown id, ValueError where the number or its n is not known.
+    """
+    printed = value(id)
+    (found,) = published(id=id)
+    if not found.get("n"):
+        raise ValueError(f"{id!r} has no n, so it has no interval")
+    low, high = wilson(round(printed * found["n"]), found["n"])
+    return {"value": printed, "n": found["n"], "low": low, "high": high}
 
 
 def _near(word, known, most=6):
