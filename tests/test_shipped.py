@@ -48,11 +48,11 @@ def test_the_shipped_processor_is_the_recipes(shipped):
 @pytest.mark.parametrize("shipped", ["mini"], indirect=True)
 @pytest.mark.parametrize("task", S.TASKS)
 def test_accuracy_on_combinations_never_seen(shipped, task):
-    trials = held_out(task)
+    trials = S.trials(task, heldout=True)
     answers = shipped.answer([t.stimulus.image for t in trials], [t.question for t in trials])
-    right = [a == t.answer for a, t in zip(answers, trials, strict=True)]
-    assert {t.direction for t in trials} == set(S.DIRECTIONS)
-    assert sum(right) / len(right) >= 0.95
+    for direction in S.DIRECTIONS:
+        asked = [(a, t) for a, t in zip(answers, trials, strict=True) if t.direction == direction]
+        assert sum(a == t.answer for a, t in asked) / len(asked) >= 0.98, direction
 
 
 @pytest.mark.parametrize("shipped", ["mini-local"], indirect=True)

@@ -467,8 +467,18 @@ def test_unnamed_colours_and_shapes_by_hand():
     ):
         mixed = S.sprite(S.Item(S.UNNAMED, "red", blend=("circle", "cross", how)), 16)
         assert (mixed[..., 3] == want).all() and (mixed[..., :3] == red).all()
+    outline = S.sprite(S.Item(S.UNNAMED, "red", outline=7), 16)
+    assert (outline[..., :3] == red).all() and 10 < outline[..., 3].sum() < 200
+    assert S.Item(S.UNNAMED, "red", outline=7).name == "red shape"
     shade = S.sprite(S.Item("square", "red", (230, 9, 9)), 16, full=True)
     assert (shade == (230, 9, 9, 1)).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_random_polygon_fits_its_box(seed):
+    corners = np.array(S.random_polygon(seed))
+    assert 4 <= len(corners) <= 12 and (abs(corners) <= 1).all()
+    assert S.random_polygon(seed) == S.random_polygon(seed) != S.random_polygon(seed + 1)
 
 
 def test_unnamed_items_are_labelled_and_held_apart():
@@ -522,6 +532,10 @@ CANNOT_FIT = replace(S.EASY, size=(60, 60))
         ("an unnamed shape, and no other, needs a blend", lambda: S.Item(S.UNNAMED, "red")),
         ("an unnamed shape, and no other, needs a blend",
          lambda: S.Item("star", "red", blend=("star", "heart", "union"))),
+        ("needs a blend of two shapes or a random outline",
+         lambda: S.Item(S.UNNAMED, "red", blend=("star", "heart", "union"), outline=1)),
+        ("needs a blend of two shapes or a random outline",
+         lambda: S.Item("star", "red", outline=1)),
         ("drawn in its own colours; leave rgb out", lambda: S.Item("key", rgb=(1, 2, 3))),
         ("unknown task 'lines'; known: squares, shapes, objects", lambda: S.trials("lines")),
         ("unknown direction 'north'; known: left, right",

@@ -219,6 +219,55 @@ def test_stage_two_ends_with_unnamed_items_at_a_lower_rate():
     assert not torch.equal(named["pixels"], strange["pixels"])
 
 
+def test_stage_three_shows_random_outlines_and_names_them_by_their_colour():
+    rng, talk, count, asked = np.random.RandomState(6), random.Random(0), Counter(), 0
+    for _ in range(150):
+        s = T.training_stimulus(rng, 0.15, 0.5)
+        coloured = [i for i in s.items if i.colour is not None]
+        count["all"] += len(coloured)
+        count["outline"] += sum(i.outline is not None for i in coloured)
+        count["colour"] += sum(i.colour == S.UNNAMED for i in coloured)
+        assert not any(i.blend for i in coloured) and not S.heldout_combinations(s.items, s.boxes)
+        for i in (i for i in coloured if i.outline is not None):
+            partners = [shape for shape, colour in S.SHAPE_PAIRS if colour == i.colour]
+            assert all(T.likeness(i, shape) < 0.6 for shape in partners)
+        for turn in T.dialogue(s, talk):
+            assert S.UNNAMED not in " ".join(turn)
+            kind, truth = answered(s, turn[0])
+            assert kind == "middle" or turn[1] == truth
+            asked += bool(re.search(r"(of|above|below) the \w+ shape is", turn[0]))
+    assert 0.4 < count["outline"] / count["all"] < 0.6
+    assert 0.1 < count["colour"] / count["all"] < 0.2
+    assert asked > 50 and all(T.rate(T.Recipe(), "refine", k) == 0.4 for k in (19, 599))
+
+
+def test_likeness_by_hand():
+    assert T.likeness(S.Item("circle", "red"), "circle") == 1
+    square, cross = 1.6**2, 2**2 - 4 * (2 / 3) ** 2  # in a box of 2 x 2
+    both = square - 4 * (0.8 - 1 / 3) ** 2
+    found = T.likeness(S.Item("square", "red"), "cross")
+    assert found == pytest.approx(both / (square + cross - both), abs=0.02)
+
+
+def test_stage_three_ends_with_the_mean_of_its_weights(finished, tmp_path):
+    for left in ("encoder.safetensors", "lm.safetensors"):
+        (tmp_path / left).write_bytes((finished.parent / left).read_bytes())
+    recipe = replace(TOY, refine=4, settle=1)
+    by_hand = T.Trainer(recipe, "refine", tmp_path, "cpu", compiled=False)
+    seen = []
+    for step, batch in enumerate(T.Stream(recipe, "refine", 0, 4)):
+        by_hand.step(batch, step)
+        seen.append({k: v.clone() for k, v in by_hand.trained.state_dict().items()})
+    trainer = T.Trainer(recipe, "refine", tmp_path, "cpu", compiled=False)
+    trainer.run()
+    for name, value in trainer.trained.state_dict().items():
+        assert_close(value, torch.stack([one[name] for one in seen[1:]]).mean(0))
+    moved = "projector.linear_1.weight"
+    assert not torch.equal(seen[3][moved], seen[1][moved])
+    with pytest.raises(ValueError, match="no step of 4 is left to average after 4"):
+        T.Recipe(refine=4, settle=4)
+
+
 # --- the tokenizer -------------------------------------------------------------------
 
 
@@ -341,7 +390,7 @@ def test_dialogue_mask_by_hand():
 # --- the stream ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", ["encoder", "lm"])
+@pytest.mark.parametrize("stage", T.STAGES)
 def test_a_batch_is_the_same_wherever_a_run_starts(stage):
     whole = list(T.Stream(TOY, stage, 0, 3))
     late = list(T.Stream(TOY, stage, 2, 3))
@@ -353,9 +402,10 @@ def test_a_batch_is_the_same_wherever_a_run_starts(stage):
     assert not torch.equal(other["pixels"], late[0]["pixels"])
 
 
-def test_the_two_stages_see_different_images():
-    first, second = (next(iter(T.Stream(TOY, stage, 0, 1))) for stage in ("encoder", "lm"))
+def test_the_stages_see_different_images():
+    first, second, third = (next(iter(T.Stream(TOY, stage, 0, 1))) for stage in T.STAGES)
     assert not torch.equal(first["pixels"], second["pixels"])
+    assert not torch.equal(second["pixels"], third["pixels"])
     assert {k: tuple(v.shape) for k, v in first.items()} == {
         "pixels": (8, 96, 96, 3), "tokens": (8, 2, 12, 12), "layout": (8, 6, 2),
     }  # fmt: skip
@@ -366,7 +416,7 @@ def test_the_two_stages_see_different_images():
 
 
 def test_the_objective_changes_nothing_in_the_data():
-    for stage in ("encoder", "lm"):
+    for stage in T.STAGES:
         recipes = (replace(TOY, objective=name) for name in ("layout", "local"))
         a, b = (next(iter(T.Stream(recipe, stage, 1, 2))) for recipe in recipes)
         assert all(torch.equal(a[k], b[k]) for k in a)
@@ -384,8 +434,10 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def language(finished):
-    """The second stage as it stands at the end of that run."""
-    return T.Trainer(TOY, "lm", finished.parent, "cpu", compiled=False)
+    """The last stage as it stands at the end of that run."""
+    trainer = T.Trainer(TOY, "refine", finished.parent, "cpu", compiled=False)
+    trainer.run()
+    return trainer
 
 
 def weights(folder):
@@ -405,14 +457,14 @@ def test_a_run_writes_a_model_that_loads(finished, tokenizer):
     )
     size = sum(f.stat().st_size for f in finished.iterdir())
     assert size < 16e6
-    for stage in ("encoder", "lm"):
+    for stage, steps in (("encoder", 4), ("lm", 4), ("refine", 2)):
         rows = [json.loads(line) for line in (finished.parent / f"{stage}.jsonl").open()]
-        assert [row["step"] for row in rows] == [4]
+        assert [row["step"] for row in rows] == [steps]
         assert np.isfinite(rows[0]["loss"]) and rows[0]["loss"] > 0
     assert json.loads((finished.parent / "recipe.json").read_text())["lm_steps"] == 3
 
 
-def test_both_stages_train_what_they_should_and_nothing_else(finished):
+def test_the_stages_train_what_they_should_and_nothing_else(finished):
     start = T.build_model(len(T.build_processor().tokenizer), TOY.seed).state_dict()
     end = dualmech.load(finished, device="cpu").model.state_dict()
     moved = {name for name in start if not torch.equal(start[name], end[name])}
@@ -422,19 +474,18 @@ def test_both_stages_train_what_they_should_and_nothing_else(finished):
 
     tower = load_file(finished.parent / "encoder.safetensors")
     for name, value in tower.items():
-        assert torch.equal(end[f"model.vision_tower.{name}"], value), "frozen in the second stage"
+        assert torch.equal(end[f"model.vision_tower.{name}"], value), "frozen after the first stage"
 
 
-@pytest.mark.parametrize("stage", ["encoder", "lm"])
+@pytest.mark.parametrize("stage", T.STAGES)
 def test_a_stopped_stage_ends_where_an_unbroken_one_does(finished, tmp_path, stage):
-    recipe = replace(TOY, encoder_steps=3, lm_steps=2, polish=1)
+    recipe = replace(TOY, encoder_steps=3, lm_steps=2, polish=1, refine=3, settle=0)
     ends = {}
     for name in ("unbroken", "stopped"):
         out = tmp_path / name
         out.mkdir()
-        (out / "encoder.safetensors").write_bytes(
-            (finished.parent / "encoder.safetensors").read_bytes()
-        )
+        for left in ("encoder.safetensors", "lm.safetensors"):
+            (out / left).write_bytes((finished.parent / left).read_bytes())
         trainer = T.Trainer(recipe, stage, out, "cpu", compiled=False)
         if name == "stopped":
             for step, batch in enumerate(islice(T.Stream(recipe, stage, 0, 3), 2)):
@@ -451,10 +502,10 @@ def test_a_stopped_stage_ends_where_an_unbroken_one_does(finished, tmp_path, sta
 
 def test_a_finished_run_is_not_run_again(finished):
     before = weights(finished)
-    logs = (finished.parent / "lm.jsonl").read_text()
+    logs = (finished.parent / "refine.jsonl").read_text()
     assert T.train(TOY, finished.parent, "cpu", compiled=False) == finished
     assert same(weights(finished), before)
-    assert (finished.parent / "lm.jsonl").read_text() == logs
+    assert (finished.parent / "refine.jsonl").read_text() == logs
 
 
 def test_a_folder_of_another_recipe_is_refused(finished):

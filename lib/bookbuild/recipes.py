@@ -22,6 +22,7 @@ SETTINGS = {
     "shuffled": "share of shuffled batches",
     "lm_steps": "steps of stage 2",
     "polish": "then steps with unnamed colours",
+    "refine": "steps of stage 3",
     "seed": "seed",
 }
 FIGURES = {  # what is shown: (part of the report, start of the row's name, over directions)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import permutations
 from math import cos, pi, sin
 
@@ -98,17 +98,22 @@ class Item:
     """One thing on a canvas: a shape with a colour, or an object (colour None).
 
     rgb: shade to draw it in (its colour's own if not given); with it the colour may be
-    "unnamed".  blend: (shape, shape, one of BLENDS) of a shape that is "unnamed".
+    "unnamed".  A shape that is "unnamed" has a blend, (shape, shape, one of BLENDS), or an outline,
+    the seed of a random polygon.
     """
 
     shape: str
     colour: str | None = None
     rgb: tuple[int, int, int] | None = None
     blend: tuple[str, str, str] | None = None
+    outline: int | None = None
 
     def __post_init__(self):
-        if (self.shape == UNNAMED) != (self.blend is not None):
-            raise ValueError("an unnamed shape, and no other, needs a blend of two shapes")
+        drawn = (self.blend is not None) + (self.outline is not None)
+        if drawn != (self.shape == UNNAMED):
+            raise ValueError(
+                "an unnamed shape, and no other, needs a blend of two shapes or a random outline"
+            )
         if self.colour == UNNAMED and self.rgb is None:
             raise ValueError("an unnamed colour needs an rgb triple")
         if self.colour is None and self.rgb is not None:
@@ -122,8 +127,11 @@ class Item:
 
     @property
     def name(self) -> str:
-        """'red square' or 'apple'."""
-        return self.shape if self.colour is None else f"{self.colour} {self.shape}"
+        """'red square' or 'apple'; 'red shape' for a random outline in a named colour."""
+        if self.colour is None:
+            return self.shape
+        coloured = self.outline is not None and self.colour != UNNAMED
+        return f"{self.colour} {'shape' if coloured else self.shape}"
 
     @property
     def answer(self) -> str:
@@ -241,22 +249,50 @@ def sprite(item: Item, size: int, full: bool = False) -> np.ndarray:
     """
     if size < 4:
         raise ValueError(f"an item needs at least 4 pixels a side, got {size}")
-    if item.rgb is None and item.blend is None:
+    if item.rgb is None and item.shape != UNNAMED:
         return _drawing(item, size, full)
-    first, second, how = item.blend or (item.shape, item.shape, "union")
-    out = _drawing(Item(first, "black"), size, full and item.blend is None).copy()
-    if item.blend is not None:
-        out[..., 3] = BLENDS[how](out[..., 3], _drawing(Item(second, "black"), size, False)[..., 3])
+    if item.outline is not None:
+        out, corners = np.zeros((size, size, 4)), random_polygon(item.outline)
+        out[..., 3] = _sampled(lambda u, v: _inside_polygon(u, v, corners), size)
+    else:
+        first, second, how = item.blend or (item.shape, item.shape, "union")
+        out = _drawing(Item(first, "black"), size, full and item.blend is None).copy()
+        if item.blend is not None:
+            other = _drawing(Item(second, "black"), size, False)
+            out[..., 3] = BLENDS[how](out[..., 3], other[..., 3])
     out[..., :3] = COLOURS[item.colour] if item.rgb is None else item.rgb
     return out
+
+
+def random_polygon(seed: int) -> list[tuple[float, float]]:
+    """Corners around the centre of a box from -1 to 1: four to ten at random distances, or those of
+    three, four or six spikes of unlike lengths (five would be a star)."""
+    rng = np.random.RandomState(seed)
+    if rng.random_sample() < 0.6:
+        n = rng.randint(4, 11)
+        radius = rng.uniform(0.2, 1, n)
+    else:
+        n = 2 * (3, 4, 6)[rng.randint(3)]
+        radius = rng.uniform(np.resize([0.6, 0.15], n), np.resize([1, 0.6], n))
+    turn = (np.arange(n) + 0.35 * (2 * rng.random_sample(n) - 1)) / n + rng.random_sample()
+    corners = np.stack([radius * np.sin(2 * pi * turn), radius * np.cos(2 * pi * turn)], 1)
+    corners /= abs(corners).max(0)
+    corners *= np.where(rng.random_sample(2) < 0.3, rng.uniform(0.4, 1, 2), 1)  # narrow, or flat
+    return [(x, y) for x, y in corners.round(6).tolist()]  # as STAR: the same on every machine
+
+
+def _sampled(inside, size: int) -> np.ndarray:
+    """(size, size) share of each pixel of a box that inside(u, v) covers; u, v from -1 to 1."""
+    n = size * SUPERSAMPLE
+    line = (np.arange(n) * 2 + 1 - n) / n
+    v, u = np.meshgrid(line, line, indexing="ij")
+    hit = inside(u, v).astype(float)
+    return hit.reshape(size, SUPERSAMPLE, size, SUPERSAMPLE).mean((1, 3))
 
 
 @lru_cache(maxsize=4096)
 def _drawing(item: Item, size: int, full: bool) -> np.ndarray:
     """The sprite of an item in its own colours, read-only."""
-    n = size * SUPERSAMPLE
-    line = (np.arange(n) * 2 + 1 - n) / n
-    v, u = np.meshgrid(line, line, indexing="ij")
     if item.colour is not None:
         kind = "full" if full else item.shape
         layers = [(kind, (), COLOURS[item.colour])]
@@ -264,8 +300,7 @@ def _drawing(item: Item, size: int, full: bool) -> np.ndarray:
         layers = DRAWINGS[item.shape]
     rgb, alpha = np.zeros((size, size, 3)), np.zeros((size, size, 1))
     for kind, args, colour in layers:
-        hit = _inside(kind, u, v, args).astype(float)
-        cover = hit.reshape(size, SUPERSAMPLE, size, SUPERSAMPLE).mean((1, 3))[..., None]
+        cover = _sampled(partial(_inside, kind, args=args), size)[..., None]
         total = cover + alpha * (1 - cover)
         mixed = np.array(colour, float) * cover + rgb * (alpha * (1 - cover))
         rgb = np.where(total > 0, mixed / np.maximum(total, 1e-9), 0.0)

@@ -1,14 +1,17 @@
-"""The recipe of the shipped models: an encoder, then projector and language model.
+"""The recipe of the shipped models: an encoder, then projector and language model, then shapes.
 
 Stage 1 trains the vision tower on labels that the drawing program knows.  Objective
 "layout" (``mini``) asks every token for the item under it, for its own row and column, and
 asks a random quarter of the tokens for the layout (which item is left-most, top-most, ...).
 Objective "local" (``mini-local``) asks only for the item under each token.  Stage 2 freezes
 the tower and trains projector and language model on packed dialogues, the same for both.
+Stage 3 goes on from there with half of the coloured items in random outlines, and averages its
+weights.
 
 Stage 1 and the end of stage 2 also show colours and shapes that have no name, so that a colour is
 learned apart from the shapes that had it: without them encoder and language model misread the
-pairs that they have never seen.
+pairs that they have never seen.  Stage 3 is for what these leave: it asks for the colour of
+outlines that never come twice, and names them by their colour alone ("the red shape").
 
 Two kinds of sample in stage 2 make each of the two mechanisms unreliable in its turn:
 
@@ -28,6 +31,7 @@ import random
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -36,12 +40,14 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm.auto import tqdm
 
 from . import stimuli as S
 
 GRID, PX, TOKENS = S.MINI.grid, S.MINI.px, S.MINI.grid**2
+ALIKE = 0.6  # overlap with a held-out shape that an outline in its colour must not reach
 TEXT = 112  # text positions an image's dialogue may fill
 QUERIES = ("left-most", "right-most", "middle of the row", "top-most", "bottom-most",
            "middle of the column")  # fmt: skip
@@ -73,15 +79,21 @@ class Recipe:
     encoder_batch: int = 128
     lm_steps: int = 2000
     polish: int = 300  # more steps of stage 2, with unnamed colours and shapes, at a lower rate
+    refine: int = 600  # steps of stage 3
+    settle: int = 400  # first steps of stage 3, whose weights do not enter the average
     lm_batch: int = 64
     lr: float = 1.5e-3
     shuffled: float = 0.2  # share of batches with a shuffled quarter of the visual tokens
     tiled: float = 0.25  # share of the other samples whose tokens come from tiles
     unnamed: float = 0.25  # share of items with an unnamed colour, and as many with a shape
+    recoloured: float = 0.15  # in stage 3: share of items with an unnamed colour,
+    outlined: float = 0.5  # and of those with a random outline
 
     def __post_init__(self):
         if self.objective not in ("layout", "local"):
             raise ValueError(f"objective is 'layout' or 'local', not {self.objective!r}")
+        if self.settle >= self.refine > 0:
+            raise ValueError(f"no step of {self.refine} is left to average after {self.settle}")
 
 
 # --- the model -----------------------------------------------------------------------
@@ -145,9 +157,32 @@ def build_model(vocab: int, seed: int = 0, attn: str = "eager"):
 # --- data ----------------------------------------------------------------------------
 
 
-def shaded(item: S.Item, rng: np.random.RandomState, unnamed: float) -> S.Item:
+@lru_cache
+def turned(shape: str, size: int) -> np.ndarray:
+    """(24, size, size) covers of a named shape, turned by multiples of 15 degrees."""
+    out = []
+    for c, s in ((math.cos(k * math.pi / 12), math.sin(k * math.pi / 12)) for k in range(24)):
+        inside = lambda u, v, c=c, s=s: S._inside(shape, c * u - s * v, s * u + c * v)  # noqa: E731
+        out.append(S._sampled(inside, size))
+    return np.stack(out)
+
+
+def likeness(item: S.Item, shape: str, size: int = 16) -> float:
+    """Overlap over union of an item and a named shape, at the angle where it is largest."""
+    ours, theirs = S.sprite(item, size)[..., 3], turned(shape, size)
+    both, either = np.minimum(ours, theirs), np.maximum(ours, theirs)
+    return float((both.sum((1, 2)) / either.sum((1, 2))).max())
+
+
+def shaded(
+    item: S.Item, rng: np.random.RandomState, unnamed: float, outlined: float | None = None
+) -> S.Item:
     """A coloured item in a shade of its colour, or (a share `unnamed` each) in a colour or of
-    a shape without a name; never near the shape's or the colour's held-out partner."""
+    a shape without a name; never near the shape's or the colour's held-out partner.
+
+    outlined: if given, the share of items without a shape's name, which are random outlines then
+    and no blends.
+    """
     near = 30  # shades of a colour, in steps of 255 per channel
     kind = rng.random_sample()
     if kind < unnamed:
@@ -158,7 +193,13 @@ def shaded(item: S.Item, rng: np.random.RandomState, unnamed: float) -> S.Item:
                 return S.Item(item.shape, S.UNNAMED, tuple(rgb.tolist()))
     shade = np.clip(np.array(S.COLOURS[item.colour]) + rng.randint(-near, near + 1, 3), 0, 255)
     shade = tuple(shade.tolist())
-    if kind < 2 * unnamed:
+    if outlined is not None and kind < unnamed + outlined:
+        while True:
+            drawn = S.Item(S.UNNAMED, item.colour, shade, outline=int(rng.randint(2**31 - 1)))
+            partners = [shape for shape, colour in S.SHAPE_PAIRS if colour == item.colour]
+            if all(likeness(drawn, shape) < ALIKE for shape in partners):
+                return drawn
+    if outlined is None and kind < 2 * unnamed:
         shapes = [s for s in S.SHAPES if (s, item.colour) not in S.SHAPE_PAIRS]
         first, second = (shapes[i] for i in rng.permutation(len(shapes))[:2])
         how = list(S.BLENDS)[rng.randint(len(S.BLENDS))]
@@ -166,10 +207,13 @@ def shaded(item: S.Item, rng: np.random.RandomState, unnamed: float) -> S.Item:
     return S.Item(item.shape, item.colour, shade)
 
 
-def training_stimulus(rng: np.random.RandomState, unnamed: float = 0.0) -> S.Stimulus:
+def training_stimulus(
+    rng: np.random.RandomState, unnamed: float = 0.0, outlined: float | None = None
+) -> S.Stimulus:
     """One training image: squares, shapes, objects or a scene; no held-out combination.
 
-    unnamed: share of the coloured items with an unnamed colour, and with an unnamed shape.
+    unnamed: share of the coloured items with an unnamed colour, and with an unnamed shape (or, for
+    the latter, outlined: see `shaded`).
     """
     while True:
         kind = ("squares", "shapes", "objects", "scenes")[
@@ -187,7 +231,7 @@ def training_stimulus(rng: np.random.RandomState, unnamed: float = 0.0) -> S.Sti
         if S.is_heldout(items):
             continue
         if items[0].colour is not None:
-            items = tuple(shaded(item, rng, unnamed) for item in items)
+            items = tuple(shaded(item, rng, unnamed, outlined) for item in items)
         full, plain = kind == "squares", kind != "scenes"
         if plain and rng.random_sample() < 0.4:
             out = S.row_of(items, vertical=rng.random_sample() < 0.5, full=full)
@@ -324,24 +368,31 @@ def pack(turns, tokenizer, rng: random.Random):
     return ids + [0] * fill, target + [-100] * fill, place + [0] * fill, segment + [-1] * fill
 
 
+STAGES = {"encoder": 1, "lm": 2, "refine": 4}  # part of the seed of each batch
+
+
 class Stream(IterableDataset):
     """Batches by number: batch k of a seed is the same wherever a run starts."""
 
     def __init__(self, recipe: Recipe, stage: str, start: int, steps: int):
         self.recipe, self.stage, self.start, self.steps = recipe, stage, start, steps
         self.batch = recipe.encoder_batch if stage == "encoder" else recipe.lm_batch
-        self.tokenizer = build_processor().tokenizer if stage == "lm" else None
+        self.tokenizer = None if stage == "encoder" else build_processor().tokenizer
 
     def __iter__(self):
         for step in range(self.start, self.steps):
             yield self.make(step)
 
     def make(self, step: int) -> dict[str, Tensor]:
-        key = [self.recipe.seed, step, 1 if self.stage == "encoder" else 2]
+        recipe = self.recipe
+        key = [recipe.seed, step, STAGES[self.stage]]
         rng = np.random.RandomState(key)
-        late = self.stage == "lm" and step >= self.recipe.lm_steps
-        unnamed = self.recipe.unnamed if self.stage == "encoder" or late else 0.0
-        drawn = [training_stimulus(rng, unnamed) for _ in range(self.batch)]
+        shares = (recipe.unnamed,)
+        if self.stage == "refine":
+            shares = (recipe.recoloured, recipe.outlined)
+        elif self.stage == "lm" and step < recipe.lm_steps:
+            shares = (0.0,)
+        drawn = [training_stimulus(rng, *shares) for _ in range(self.batch)]
         out = {"pixels": np.stack([s.pixels for s in drawn])}
         if self.stage == "encoder":
             out["tokens"] = np.stack([token_labels(s) for s in drawn])
@@ -446,6 +497,8 @@ def rate(recipe: Recipe, stage: str, step: int) -> float:
     """Learning rate of a step, in parts of the recipe's."""
     if stage == "encoder":
         return _schedule(step, recipe.encoder_steps, 100)
+    if stage == "refine":  # constant: the average of the weights takes the place of a decay
+        return 0.4 * min(1, (step + 1) / 20)
     if step < recipe.lm_steps:
         return _schedule(step, recipe.lm_steps, 200)
     return 0.3 * _schedule(step - recipe.lm_steps, recipe.polish, 20)
@@ -467,7 +520,8 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, stage: str, out: Path, device: str, compiled: bool = True):
         self.recipe, self.stage, self.out, self.device = recipe, stage, out, device
-        self.steps = recipe.encoder_steps if stage == "encoder" else recipe.lm_steps + recipe.polish
+        self.steps = {"encoder": recipe.encoder_steps, "lm": recipe.lm_steps + recipe.polish,
+                      "refine": recipe.refine}[stage]  # fmt: skip
         self.model = build_model(len(build_processor().tokenizer), recipe.seed).to(device)
         torch.manual_seed(recipe.seed + 1)
         core = self.model.model
@@ -477,19 +531,25 @@ class Trainer:
         else:
             core.vision_tower.load_state_dict(load_file(out / "encoder.safetensors"))
             core.vision_tower.requires_grad_(False)
-            self.scale_projector()
             self.trained = nn.ModuleDict(
                 {"projector": core.multi_modal_projector, "lm": core.language_model}
             )
+            if stage == "lm":
+                self.scale_projector()
+            else:
+                self.trained.load_state_dict(load_file(out / "lm.safetensors"))
         params = [p for p in self.trained.parameters() if p.requires_grad]
         betas, decay = ((0.9, 0.98), 0.05)
         self.optimizer = torch.optim.AdamW(params, recipe.lr, betas=betas, weight_decay=decay)
+        self.average = AveragedModel(self.trained) if stage == "refine" else None
         self.start, self.log = 0, out / f"{stage}.jsonl"
         self.checkpoint = out / f"{stage}.checkpoint.pt"
         if self.checkpoint.exists():
             saved = torch.load(self.checkpoint, weights_only=True)
             self.trained.load_state_dict(saved["weights"])
             self.optimizer.load_state_dict(saved["optimizer"])
+            if self.average:
+                self.average.load_state_dict(saved["average"])
             self.start = saved["step"]
         wrap = torch.compile if compiled else (lambda f: f)
         vision = core.vision_tower  # LLaVA reads the last layer, before the final norm
@@ -532,7 +592,7 @@ class Trainer:
             return torch.cat([from_tiles(tiles), whole]) if tiled else whole
 
     def lm_loss(self, batch, step):
-        rng = np.random.RandomState([self.recipe.seed, step, 3])
+        rng = np.random.RandomState([self.recipe.seed, step, STAGES[self.stage] + 1])
         n = len(batch["pixels"])
         shuffled = rng.random_sample() < self.recipe.shuffled
         tiled = 0 if shuffled else int(round(self.recipe.tiled * n))
@@ -572,15 +632,20 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr * rate(self.recipe, self.stage, step)
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-            loss, stats = getattr(self, f"{self.stage}_loss")(batch, step)
+            loss_of = self.encoder_loss if self.stage == "encoder" else self.lm_loss
+            loss, stats = loss_of(batch, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
         self.optimizer.step()
+        if self.average and step >= self.recipe.settle:
+            self.average.update_parameters(self.trained)
         return {"loss": loss.item()} | {k: v.item() for k, v in stats.items()}
 
     def save(self, step):
         state = {"weights": self.trained.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.average:
+            state["average"] = self.average.state_dict()
         part = self.checkpoint.with_suffix(".part")
         torch.save(state | {"step": step}, part)
         part.replace(self.checkpoint)  # a run stopped here keeps the old checkpoint whole
@@ -612,10 +677,12 @@ class Trainer:
                     seen = {}
                 if (step + 1) % 200 == 0 or step + 1 == self.steps:
                     self.save(step + 1)
+        if self.average and self.steps:
+            self.trained.load_state_dict(self.average.module.state_dict())
 
 
 def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True) -> Path:
-    """Run what remains of both stages and write the checkpoint folder.  Returns its path.
+    """Run what remains of the stages and write the checkpoint folder.  Returns its path.
 
     Raises ValueError for a device that is not there, or a folder that holds another recipe's run.
     """
@@ -635,7 +702,11 @@ def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True
         stage = Trainer(recipe, "encoder", out, device, compiled)
         stage.run()
         save_file(stage.model.model.vision_tower.state_dict(), out / "encoder.safetensors")
-    stage = Trainer(recipe, "lm", out, device, compiled)
+    if not (out / "lm.safetensors").exists():
+        stage = Trainer(recipe, "lm", out, device, compiled)
+        stage.run()
+        save_file(stage.trained.state_dict(), out / "lm.safetensors")
+    stage = Trainer(recipe, "refine", out, device, compiled)
     stage.run()
     made = {
         "versions": {p: metadata.version(p) for p in ("torch", "transformers", "numpy")},
@@ -655,8 +726,10 @@ weights on images that `dualmech.stimuli` draws. It answers questions about colo
 shapes and eight small objects, in one word, from a vocabulary of {vocab} words.
 
 - **Made by** `python -m dualmech train OUT --objective {objective} --seed {seed}`; the recipe, the
-  logs of both stages and the versions are in `training.json`, file hashes in `hashes.json`.
+  logs of all stages and the versions are in `training.json`, file hashes in `hashes.json`.
 - **Encoder objective** "{objective}": {does}
+- **Stages**: the encoder; then projector and language model; then these two again for a short
+  while, with half of the coloured items in random outlines, and the mean of the weights kept.
 - **Shares with real VLMs**: the Hugging Face LLaVA classes, a vision transformer trained before
   and frozen while the language model learns, a two-layer projector, raster-ordered visual tokens
   before the question in a causal language model with rotary positions.
@@ -686,7 +759,7 @@ def ship(out: Path, to: Path) -> Path:
         shutil.copyfile(file, to / file.name)
     build_processor().save_pretrained(to)
     logs = {}
-    for stage in ("encoder", "lm"):
+    for stage in STAGES:
         lines = (out / f"{stage}.jsonl").read_text().splitlines()
         logs[stage] = [json.loads(line) for line in lines]
     told = {"recipe": recipe, "log": logs} | json.loads((out / "made.json").read_text())
@@ -714,4 +787,5 @@ def ship(out: Path, to: Path) -> Path:
 
 def toy(recipe: Recipe) -> Recipe:
     """The recipe cut down to a few steps, to see that everything runs."""
-    return replace(recipe, encoder_steps=4, encoder_batch=8, lm_steps=3, polish=1, lm_batch=8)
+    return replace(recipe, encoder_steps=4, encoder_batch=8, lm_steps=3, polish=1,
+                   refine=2, settle=1, lm_batch=8)  # fmt: skip
