@@ -20,7 +20,7 @@ def test_runs_differ_in_seed_and_objective_alone():
 
 @pytest.mark.parametrize("direction", S.DIRECTIONS)
 def test_each_question_is_paired_with_its_mirror_image(direction):
-    pairs, mirror = seeds.swap_pairs(direction)
+    pairs, mirror = seeds.mirror_pairs(direction)
     for k, pair in enumerate(pairs):
         assert pair.counterfactual is pairs[mirror[k]].clean and mirror[mirror[k]] == k
         assert pair.counterfactual.candidates == pair.clean.candidates[::-1]

@@ -243,10 +243,20 @@ def test_stage_three_shows_random_outlines_and_names_them_by_their_colour():
 
 def test_likeness_by_hand():
     assert T.likeness(S.Item("circle", "red"), "circle") == 1
-    square, cross = 1.6**2, 2**2 - 4 * (2 / 3) ** 2  # in a box of 2 x 2
-    both = square - 4 * (0.8 - 1 / 3) ** 2
-    found = T.likeness(S.Item("square", "red"), "cross")
-    assert found == pytest.approx(both / (square + cross - both), abs=0.02)
+    r, h = 0.9, 1 / 3  # a circle, and half the width of a cross's arms, in a box of 2 x 2
+    strip = 2 * (h * (r * r - h * h) ** 0.5 + r * r * np.arcsin(h / r))
+    both, circle, cross = 2 * strip - (2 * h) ** 2, np.pi * r * r, 4 - 4 * (1 - h) ** 2
+    found = T.likeness(S.Item("circle", "red"), "cross")
+    assert found == pytest.approx(both / (circle + cross - both), abs=0.03)
+
+
+@pytest.mark.parametrize("shape", S.SHAPES[1:])
+def test_a_turned_shape_is_found_to_be_like_itself(shape):
+    turned = T.turned(shape, 16)
+    assert turned.shape == (24, 16, 16)
+    upright = S.sprite(S.Item(shape, "red"), 16)[..., 3].copy()
+    assert_close(turned[0], upright, rtol=0, atol=1e-6)
+    assert_close(turned[6], np.rot90(upright).copy(), rtol=0, atol=0.1)
 
 
 def test_stage_three_ends_with_the_mean_of_its_weights(finished, tmp_path):

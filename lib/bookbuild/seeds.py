@@ -1,8 +1,8 @@
 """Does the same mechanism lead after another training run? `python -m bookbuild.seeds OUT`
 
-Trains both objectives from further seeds, with a shorter recipe, into the folder OUT (a stopped
-run goes on where it was), measures them and the shipped models as chapter 13 does, and writes
-data/results/seeds.json, which chapters 12 and 13 show.
+Trains both objectives from further seeds, with a shorter recipe (no unnamed items in stage 2, no
+stage 3), into the folder OUT; a stopped run goes on where it was. Measures them and the shipped
+models as chapter 13 does, and writes data/results/seeds.json, which chapters 12 and 13 show.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def recipes(seeds=SEEDS) -> dict[str, Recipe]:
     }
 
 
-def swap_pairs(direction: str) -> tuple[list[S.Pair], list[int]]:
+def mirror_pairs(direction: str) -> tuple[list[S.Pair], list[int]]:
     """A pair for each held-out question of Squares, and where its counterfactual is in the list."""
     some = [t for t in S.trials("squares", heldout=True) if t.direction == direction]
     stands = {tuple(t.candidates): k for k, t in enumerate(some)}
@@ -53,7 +53,7 @@ def conflicts(vlm: dm.models.VLM) -> dict[str, dict]:
     """
     found = {}
     for direction in S.DIRECTIONS:
-        pairs, mirror = swap_pairs(direction)
+        pairs, mirror = mirror_pairs(direction)
         said = I.answers(vlm, [p.clean for p in pairs])
         right = np.array([a == p.clean.answer for a, p in zip(said, pairs, strict=True)])
         good = right & right[mirror]

@@ -13,7 +13,7 @@ learned apart from the shapes that had it: without them encoder and language mod
 pairs that they have never seen.  Stage 3 is for what these leave: it asks for the colour of
 outlines that never come twice, and names them by their colour alone ("the red shape").
 
-Two kinds of sample in stage 2 make each of the two mechanisms unreliable in its turn:
+Two kinds of sample in stages 2 and 3 make each of the two mechanisms unreliable in its turn:
 
 - *shuffled*: a random quarter of the visual tokens is shown, at random positions, so the
   language model's own positions say nothing and only the encoder's signal can help;
@@ -86,8 +86,8 @@ class Recipe:
     shuffled: float = 0.2  # share of batches with a shuffled quarter of the visual tokens
     tiled: float = 0.25  # share of the other samples whose tokens come from tiles
     unnamed: float = 0.25  # share of items with an unnamed colour, and as many with a shape
-    recoloured: float = 0.15  # in stage 3: share of items with an unnamed colour,
-    outlined: float = 0.5  # and of those with a random outline
+    recoloured: float = 0.15  # in stage 3: share of coloured items with an unnamed colour
+    outlined: float = 0.5  # in stage 3: share of coloured items with a random outline
 
     def __post_init__(self):
         if self.objective not in ("layout", "local"):
@@ -126,7 +126,7 @@ def build_processor():
 
 
 def build_model(vocab: int, seed: int = 0, attn: str = "eager"):
-    """A LLaVA model of about 2.4 million random weights (SigLIP tower, Llama LM)."""
+    """A LLaVA model of about 2.3 million random weights (SigLIP tower, Llama LM)."""
     from transformers import (
         LlamaConfig,
         LlavaConfig,
@@ -168,7 +168,10 @@ def turned(shape: str, size: int) -> np.ndarray:
 
 
 def likeness(item: S.Item, shape: str, size: int = 16) -> float:
-    """Overlap over union of an item and a named shape, at the angle where it is largest."""
+    """Overlap over union of an item and a named shape in the same box, at the best of 24 angles.
+
+    A shape that is stretched counts as another one.
+    """
     ours, theirs = S.sprite(item, size)[..., 3], turned(shape, size)
     both, either = np.minimum(ours, theirs), np.maximum(ours, theirs)
     return float((both.sum((1, 2)) / either.sum((1, 2))).max())
@@ -180,8 +183,7 @@ def shaded(
     """A coloured item in a shade of its colour, or (a share `unnamed` each) in a colour or of
     a shape without a name; never near the shape's or the colour's held-out partner.
 
-    outlined: if given, the share of items without a shape's name, which are random outlines then
-    and no blends.
+    outlined: if given (stage 3), this share gets a random outline, and none a blend.
     """
     near = 30  # shades of a colour, in steps of 255 per channel
     kind = rng.random_sample()
@@ -301,7 +303,7 @@ def place_of(s: S.Stimulus, item: S.Item) -> str:
 
 def dialogue(s: S.Stimulus, rng: random.Random) -> list[tuple[str, str]]:
     """Questions about an image with their answers, the paper's own form first."""
-    asked, rest = [], []  # of what has no name, nothing is asked
+    asked, rest = [], []  # turns that need a missing name are dropped
     unique = {item.shape for item in s.items}
     square = unique == {"square"}
     objects = s.items[0].colour is None
