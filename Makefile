@@ -24,7 +24,7 @@ CHAPTERS := $(sort $(wildcard chapters/*.ipynb))
 colab: $(READY)
 	@$(RUN) tests/replay_colab.py $(CHAPTERS)
 
-# Every chapter on a model of another family, which answers as the shipped one does.
+# Every chapter on a model of another family, in half precision and off the CPU, as a reader has it.
 elsewhere: $(READY)
 	@$(RUN) tests/replay_elsewhere.py $(CHAPTERS)
 

@@ -1,9 +1,10 @@
-"""Run chapters on a model of another family: does any cell depend on the shipped one's class?
+"""Run chapters on a reader's model: does any cell depend on the shipped one's class or place?
 
     python tests/replay_elsewhere.py chapters/04-*.ipynb ...    # `make elsewhere` runs all it can
 
 The model has the weights of `mini` in LLaVA-OneVision's classes, on a canvas twice as wide (see
-`tiny.save_trained`).  Only the MODEL line of a chapter is changed.
+`tiny.save_trained`).  It is in bfloat16 and on a device that refuses what a GPU refuses (see
+`pretend_gpu`), as a large model of a reader is.  Of a chapter only the MODEL line is changed.
 """
 
 import os
@@ -24,6 +25,9 @@ OWN = ("02", "13", "14", "15")  # these open the shipped models themselves, or m
 def replay(chapter: Path, model: Path) -> None:
     """Execute a chapter with another MODEL in an empty folder.  Raises CellExecutionError."""
     notebook, changed = nbformat.read(chapter, 4), 0
+    place = f"import sys; sys.path.append({str(Path(__file__).parent)!r})"
+    device = f"{place}; import pretend_gpu; pretend_gpu.install('bfloat16')"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(device))
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.source, n = re.subn(
@@ -35,7 +39,7 @@ def replay(chapter: Path, model: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         where = {"metadata": {"path": folder}}
         client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where)
-        client.execute(env=os.environ | {"DUALMECH_RESULTS": folder})
+        client.execute(env=os.environ | {"DUALMECH_RESULTS": folder, "DUALMECH_CACHE": folder})
 
 
 if __name__ == "__main__":

@@ -22,17 +22,7 @@ def test_every_way_gives_the_same_answers(mini):
     assert len(rows) == 6 * len(bench.EXPERIMENTS)
     for row in rows:
         assert row["difference"] < 1e-5, row
-        assert row["seconds"] > 0
     assert [row["experiment"] for row in floors] == list(bench.EXPERIMENTS)
-
-
-def test_the_floor_counts_the_operations_of_a_product():
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        torch.ones(3, 5) @ torch.ones(5, 7)
-    assert counter.get_total_flops() == 2 * 3 * 5 * 7
-    assert bench.matrix_rate(torch.device("cpu"), size=64) > 1e6
 
 
 def test_a_peak_is_what_a_call_held():

@@ -166,3 +166,8 @@ def test_side_by_side_a_chapter_that_collects_results_waits_for_the_others(book)
     assert sorted(shown["a"].strip()) == ["b", "c"]
     assert shown["b"] == shown["c"] == f"{max(1, (os.cpu_count() or 1) // 2)}\n"
     assert build.refresh(book, jobs=2) == []
+    toy.cells[1].source = slow % "d"  # what the collecting chapter shows is measured anew
+    nbformat.write(toy, book / "chapters/b.ipynb")
+    assert build.refresh(book, jobs=2) == ["a.ipynb", "b.ipynb"]
+    again = nbformat.read(executed / "a.ipynb", 4).cells[1].outputs[0].text
+    assert again == shown["a"].strip() + "d\n"

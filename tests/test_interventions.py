@@ -293,9 +293,7 @@ def test_amplified_answers(vlm, plain):
 
 
 def test_every_direction_has_an_axis():
-    assert {d: I.VERTICAL[d] for d in S.DIRECTIONS} == {
-        "left": False, "right": False, "above": True, "below": True,
-    }  # fmt: skip
+    assert set(I.VERTICAL) == set(S.DIRECTIONS)
     for d, vertical in I.VERTICAL.items():
         boxes = S.trial(tuple(S.task_items("squares")[:3]), d, "squares").stimulus.boxes
         assert np.ptp(boxes[:, 0 if vertical else 1]) == 0
@@ -401,3 +399,58 @@ def test_amplified_answers_at_a_part_of_the_image(vlm, plain, where):
     assert found == [vlm.words[i] for i in p.argmax(-1).tolist()]
     with pytest.raises(ValueError, match="where is 'all', 'object' or 'background', not 'edge'"):
         I.amplified_answers(vlm, trials, directions, [1.0], where="edge")
+
+
+def test_states_are_taken_from_where_the_other_run_has_them(vlm, plain):
+    """In a batch the two runs' rows may be padded by other amounts."""
+    squares = S.trials("squares")
+    left = next(t for t in squares if t.direction == "left")
+    above = next(t for t in squares if t.direction == "above" and t.candidates == left.candidates)
+    longer = next(t for t in S.trials("objects") if t.direction == "above")
+    words = {"clean": left.answer, "flipped": left.candidates[2]}
+    pairs = [S.Pair(left, above, words), S.Pair(left, longer, words)]
+    lengths = [vlm.prepare([t.stimulus.image], [t.question])["input_ids"].shape[1]
+               for t in (left, above, longer)]  # fmt: skip
+    assert len(set(lengths)) > 1
+
+    def choose(pair, k):
+        return [3, -1], [70, 7]
+
+    together = I.patch(vlm, pairs, choose, [2])
+    alone = [I.patch(vlm, [pair], choose, [2]) for pair in pairs]
+    assert together == pytest.approx(np.concatenate(alone, 1), abs=1e-5)
+
+
+def test_targets_have_the_order_of_the_first_pair(vlm):
+    pairs = S.swap_pairs("squares", "left", 2, seed=3)
+    turned = [pairs[0], S.Pair(pairs[1].clean, pairs[1].counterfactual,
+                               dict(reversed(pairs[1].targets.items())))]  # fmt: skip
+    for measure in (
+        lambda some: I.region_swap(vlm, some, "strip", [1]),
+        lambda some: I.last_token_patch(vlm, some, [1]),
+    ):
+        assert measure(turned) == pytest.approx(measure(pairs), abs=1e-7)
+    other = S.Pair(pairs[1].clean, pairs[1].counterfactual, {"clean": "red"})
+    with pytest.raises(ValueError, match="pairs with other targets"):
+        I.region_swap(vlm, [pairs[0], other], "strip", [1])
+
+
+def test_what_cannot_be_measured_is_said_before_a_run(vlm, monkeypatch):
+    pairs, trials = S.swap_pairs("squares", "left", 1), S.trials("squares")[:1]
+    monkeypatch.setattr(type(vlm), "begin", None)  # no run
+    with pytest.raises(ValueError, match="a token is overwritten twice"):
+        I.patch(vlm, pairs, lambda pair, k: ([4, 4], [1, 2]), [0])
+    with pytest.raises(ValueError, match="no slots"):
+        I.region_swap(vlm, pairs, "strip", [])
+    with pytest.raises(ValueError, match="no trials to read from"):
+        I.read(vlm, [], lambda t: [0])
+    push = torch.ones(1, vlm.d_model)
+    with pytest.raises(ValueError, match="how is 'projection' or 'constant'"):
+        I.amplified_answers(vlm, trials, push, [1.0], how="twice")
+    bare = [S.Trial(S.Stimulus(trials[0].stimulus.pixels, (), np.zeros((0, 4), int), None),
+                    "What?", "red", "left", "photographs")]  # fmt: skip
+    with pytest.raises(ValueError, match="needs boxes, and the image of 'What.' has none"):
+        I.amplified_answers(vlm, bare, push, [1.0], where="object")
+    split = [S.Trial(trials[0].stimulus, "What?", "teddy bear", "left", "photographs")]
+    with pytest.raises(ModelError, match="not a single token of .*: teddy bear"):
+        I.answers(vlm, split)

@@ -98,3 +98,13 @@ def test_a_difference_of_shares_is_that_of_newcombes_first_example():
     assert found["value"] == pytest.approx(0.2)
     assert (found["low"], found["high"]) == pytest.approx((0.0524, 0.3339), abs=1e-4)
     assert found["n"] == 70
+
+
+@pytest.mark.parametrize("wrong", [[0.2, 0.3, 0.0], ["no", "no"], [[True, False]], [2, 1]])
+def test_a_share_is_of_true_and_false(wrong):
+    with pytest.raises(ValueError, match="need a list of true/false"):
+        M.share(wrong)
+
+
+def test_the_ends_of_none_and_all_are_exact():
+    assert M.wilson(0, 7)[0] == 0 and M.wilson(7, 7)[1] == 1

@@ -9,13 +9,15 @@ import dualmech
 from bookbuild import seeds
 from dualmech import stimuli as S
 
+DATA = seeds.OUT.parents[1]
 
-def test_runs_differ_in_seed_and_objective_alone():
-    runs = seeds.recipes((1, 2))
-    assert list(runs) == ["layout-1", "local-1", "layout-2", "local-2"]
-    told = [asdict(recipe) for recipe in runs.values()]
-    differ = {key for one in told for key in one if one[key] != told[0][key]}
-    assert differ == {"seed", "objective"}
+
+def test_runs_differ_from_each_other_in_the_objective_and_from_mini_in_length():
+    layout, local = (asdict(recipe) for recipe in seeds.recipes(2).values())
+    assert list(seeds.recipes(2)) == ["layout-2-short", "local-2-short"]
+    assert {key for key in layout if layout[key] != local[key]} == {"objective"}
+    mini = json.loads((DATA / "mini" / "training.json").read_text())["recipe"]
+    assert {key for key in layout if layout[key] != mini[key]} == {"seed", *seeds.SHORT}
 
 
 @pytest.mark.parametrize("direction", S.DIRECTIONS)
@@ -34,8 +36,11 @@ def test_the_kept_figures_hold_both_shipped_models_and_further_runs():
     runs = json.loads(seeds.OUT.read_text())
     shipped = {dualmech.load(name, device="cpu").fingerprint for name in dualmech.models.SHIPPED}
     assert shipped == {r["weights"] for r in runs if r["seed"] == 0}
-    assert {(r["objective"], r["seed"]) for r in runs if r["seed"]} == {
-        (recipe.objective, recipe.seed) for recipe in seeds.recipes().values()
-    }
+    trained = [asdict(recipe) for recipe in seeds.recipes().values()]
+    further = [r for r in runs if r["seed"]]
+    assert [[r[key] for key in seeds.FACTS] for r in further] == [
+        [t[key] for key in seeds.FACTS] for t in trained
+    ]
+    assert len({(r["objective"], r["name"]) for r in runs}) == len(runs)
     for one in (row for r in runs for row in r["directions"].values()):
         assert (one["strip"] is None) == (one["own strips"] is None)

@@ -1,14 +1,15 @@
 """Chunks that are shown, kept by content and resumed."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from dualmech import figures, sweeps
 from dualmech import interventions as I
 from dualmech import stimuli as S
-from dualmech import sweeps
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +48,29 @@ def test_a_second_run_computes_nothing_and_a_change_computes_again(vlm):
     assert len(calls) == 6
 
 
-def test_other_weights_compute_again(vlm):
-    calls, seen = [], sweeps.run
-    seen(vlm, [1], doubled(calls), "double")
-    other = replace(vlm)
-    other.__dict__["fingerprint"] = "another"
-    seen(other, [1], doubled(calls), "double")
-    assert len(calls) == 2
+def test_another_checkpoint_or_version_computes_again(vlm, monkeypatch):
+    calls = []
+    sweeps.run(vlm, [1], doubled(calls), "double")
+    weights = replace(vlm)
+    weights.__dict__["fingerprint"] = "another"
+    theta = replace(vlm, model=deepcopy(vlm.model))
+    theta.model.config.text_config.rope_parameters["rope_theta"] = 500.0
+    pixels = replace(vlm, image_processor=deepcopy(vlm.image_processor))
+    pixels.image_processor.image_mean = [0.1, 0.1, 0.1]
+    words = replace(vlm, tokenizer=deepcopy(vlm.tokenizer))
+    words.tokenizer.add_tokens(["more"])
+    template = replace(vlm, chat_template=vlm.chat_template + " ")
+    for k, other in enumerate((weights, theta, pixels, words, template)):
+        sweeps.run(other, [1], doubled(calls), "double")
+        assert len(calls) == k + 2
+    version = sweeps.metadata.version
+    sweeps.code_version.cache_clear()
+    monkeypatch.setattr(
+        sweeps.metadata, "version", lambda name: version(name) + "1" * (name == "transformers")
+    )
+    sweeps.run(vlm, [1], doubled(calls), "double")
+    assert len(calls) == 7
+    sweeps.code_version.cache_clear()
 
 
 def test_a_stopped_run_goes_on_where_it_was(vlm):
@@ -94,7 +111,7 @@ def test_half_as_many_are_tried_when_memory_runs_out(vlm):
     def too_heavy(part):
         raise torch.OutOfMemoryError("too much")
 
-    with pytest.raises(RuntimeError, match="one item does not fit on cpu: load"):
+    with pytest.raises(RuntimeError, match="one item does not fit: load .*random in a smaller"):
         sweeps.run(vlm, [1, 2], too_heavy, "heavy")
 
 
@@ -132,6 +149,9 @@ def test_content():
     assert len({sweeps.content(x) for x in different}) == len(different)
     assert sweeps.content(torch.ones(2)) == sweeps.content(np.ones(2, np.float32))
     assert sweeps.content(I.ordering_removed) != sweeps.content(I.amplified)
+    assert sweeps.content(torch.tensor([2**40 + 1])) != sweeps.content(torch.tensor([2**40]))
+    with pytest.raises(TypeError, match="cannot tell the content"):
+        sweeps.content(figures.table)  # of a module that the name of a result does not cover
     with pytest.raises(TypeError, match="cannot tell the content"):
         sweeps.content(lambda x: x)
 

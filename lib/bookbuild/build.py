@@ -115,7 +115,7 @@ def refresh(root: Path, every: bool = False, jobs: int = 1) -> list[str]:
     book = root / "_build" / "executed"
     shared = fingerprints(root)
     threads = max(1, os.cpu_count() // jobs) if jobs > 1 else None
-    failed, pages, stale = [], {}, []
+    failed, pages = [], {}
 
     def done(chapter, source, executed):
         pages[chapter.name] = weave(source, executed)
@@ -136,19 +136,26 @@ def refresh(root: Path, every: bool = False, jobs: int = 1) -> list[str]:
             print(f"{told} {time.monotonic() - start:.1f} s", flush=True)
             done(chapter, source, executed)
 
+    kept, turns = {}, ([], [])  # what must run: first the chapters that measure
     for chapter in chapters(root):
         source = bare(nbformat.read(chapter, 4))
         copy = book / "chapters" / chapter.name
         executed = nbformat.read(copy, 4) if copy.exists() else None
         source.metadata[STAMP] = digest(source, shared)
+        collects = any(COLLECTS in cell.source for cell in source.cells)
         if every or executed is None or executed.metadata.get(STAMP) != source.metadata[STAMP]:
-            stale.append((chapter, source))
+            turns[collects].append((chapter, source))
+        else:
+            kept[chapter] = (collects, source, executed)
+    for chapter, (collects, source, executed) in kept.items():
+        if collects and turns[False]:  # it shows what these are about to measure
+            turns[True].append((chapter, source))
         else:
             done(chapter, source, executed)
-    waits = [any(COLLECTS in cell.source for cell in source.cells) for _, source in stale]
-    for turn in (False, True):
+    for turn in turns:
         with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(run, (job for job, w in zip(stale, waits, strict=True) if w == turn)))
+            list(pool.map(run, turn))
+    stale = sorted(turns[False] + turns[True], key=lambda job: job[0])
     ran = [chapter.name for chapter, _ in stale if chapter.name not in failed]
 
     if failed:

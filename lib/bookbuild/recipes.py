@@ -52,7 +52,7 @@ def figure(rows: list[dict], part: str, start: str, over) -> str:
 
 
 def hard_scenes(vlm) -> dict:
-    """Accuracy on the report's first hard scenes, without the naming of objects."""
+    """Accuracy on hard scenes, without the naming of objects."""
     trials = dm.stimuli.scene_trials(75, dm.stimuli.HARD, seed=12)
     right = [
         a == t.answer for a, t in zip(dm.interventions.answers(vlm, trials), trials, strict=True)
@@ -67,8 +67,7 @@ def compare(runs: dict[str, tuple[Path, str]]) -> list[dict]:
         vlm = dm.load(folder)
         recipe = json.loads((folder / "training.json").read_text())["recipe"]
         print(name, vlm.fingerprint, flush=True)
-        dm.report.PAIRS = 20  # per direction: half of the report's
-        rows = dm.report.report(vlm, "aefi") + [hard_scenes(vlm)]
+        rows = dm.report.report(vlm, "aefi", pairs=20) + [hard_scenes(vlm)]
         column = {"stage 2 asks for": note}
         column |= {words: str(recipe.get(key, 0)) for key, words in SETTINGS.items()}
         column |= {what: figure(rows, *how) for what, how in FIGURES.items()}

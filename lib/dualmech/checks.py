@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .models import SHIPPED, VLM, ModelError, free_memory, load
+from .machine import free_memory
+from .models import SHIPPED, VLM, ModelError, load
 
 QUESTIONS = ("How many items are there?", "The color is ")  # of unequal length: one row is padded
 
@@ -20,7 +21,10 @@ def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def _grid(vlm: VLM) -> tuple[bool, str]:
-    """Change one pixel cell: the visual token of its row and column moves most."""
+    """Change one pixel cell: the visual token of its row and column moves most, for its size.
+
+    Some trained encoders have a few large tokens that any change moves, so one cell may miss.
+    """
     (rows, cols), px, bases = vlm.grid, vlm.px, _noise(vlm, 3, 1)
     corners = [(0, 0), (0, cols - 1), (rows - 1, 0), (rows - 1, cols - 1)]
     cells = [*corners, (rows // 2, cols // 3), (rows - 2, cols - 1)]
@@ -31,16 +35,17 @@ def _grid(vlm: VLM) -> tuple[bool, str]:
             cell = image[r * px : (r + 1) * px, c * px : (c + 1) * px]
             cell[:] = np.where(cell.mean() > 127, 0, 255)
             images.append(image)
-    states = vlm.visual(images, batch=8).float()
+    states = vlm.visual(images, batch=8)
     if states.shape[1] != rows * cols:
         return False, f"{states.shape[1]} visual tokens for {rows * cols} cells"
     states = states.view(len(cells) + 1, 3, rows * cols, -1)
-    most = (states[1:] - states[0]).norm(dim=-1).mean(1).argmax(-1).tolist()
+    moved = (states[1:] - states[0]).norm(dim=-1) / states[0].norm(dim=-1)
+    most = moved.mean(1).argmax(-1).tolist()
     hits = sum(found == r * cols + c for found, (r, c) in zip(most, cells, strict=True))
-    return hits == len(cells), f"{hits} of {len(cells)} cells on a {rows} x {cols} grid"
+    return hits >= len(cells) - 1, f"{hits} of {len(cells)} cells on a {rows} x {cols} grid"
 
 
-def _image(vlm: VLM, x: dict, run) -> tuple[bool, str]:
+def _image(vlm: VLM, run) -> tuple[bool, str]:
     """Another image gives other visual tokens and other logits; the padding changes nothing."""
     other = vlm.prepare(list(_noise(vlm, 2, 2)), list(QUESTIONS))
     moved = _gap(vlm.forward(other).logits, run.logits)
@@ -58,14 +63,13 @@ def _edit(vlm: VLM, x: dict, run) -> tuple[bool, str]:
     """An edit through the library is a PyTorch hook on the Hugging Face layer."""
     slot, at = vlm.n_layers // 2, vlm.positions(x)[:, 0]
     rows = torch.arange(len(at), device=at.device)
-    push = run.resid[slot].std() * torch.randn(
-        vlm.d_model, generator=torch.Generator().manual_seed(0)
-    )
+    push = torch.randn(vlm.d_model, generator=torch.Generator().manual_seed(0))
+    push = push.to(run.resid[slot]) * run.resid[slot].std()
 
     def fn(resid):
         resid = resid.clone()
-        resid[rows, at] += push.to(resid)
-        resid[rows, -1] += push.to(resid)
+        resid[rows, at] += push
+        resid[rows, -1] += push
         return resid
 
     def hook(_module, args, kwargs):
@@ -121,7 +125,7 @@ def check_model(model: VLM | str, bridge: bool = True, **how) -> list[dict]:
     run = vlm.prefix(x)
     found = {
         "tokens lie where the grid says": _grid(vlm),
-        "the image reaches the answer": _image(vlm, x, run),
+        "the image reaches the answer": _image(vlm, run),
         "an edit is a PyTorch hook": _edit(vlm, x, run),
         "a suffix is the whole model": _suffix(vlm, x, run),
     }

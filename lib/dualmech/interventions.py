@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from . import stimuli, sweeps
+from .machine import in_batches
 from .models import VLM, Run
 from .regions import swap, tokens_of
 
@@ -66,37 +67,57 @@ def patches(
     for target, source in (move for of_pair in moves for move in of_pair):
         if len(target) != len(source):
             raise ValueError(f"{len(target)} tokens to overwrite, but {len(source)} to take from")
+        if len(np.unique(target)) != len(target):
+            raise ValueError("a token is overwritten twice")
+    names = _targets(pairs)
 
     def compute(part):
         some, chosen = zip(*part, strict=True)
-        clean, at = _begin(vlm, [p.clean for p in some], visual)
-        runs = [clean]
+        begun = [_begin(vlm, [p.clean for p in some], visual)]
         if not own:
-            runs.append(_begin(vlm, [p.counterfactual for p in some], visual)[0])
-
-        def write(moved):
-            row = torch.tensor([k for k, (target, _) in enumerate(moved) for _ in target])
-            target, source = (
-                torch.cat([_places(at[k], m[side]) for k, m in enumerate(moved)]) for side in (0, 1)
-            )
-
-            def edit(slot, resid, theirs):
-                resid[row, target] = theirs[row, source]
-
-            return edit
-
-        edits = [write(moved) for moved in zip(*chosen, strict=True)]
-        return _sweep(vlm, some, slots, runs, edits)
+            begun.append(_begin(vlm, [p.counterfactual for p in some], visual))
+        runs, at = zip(*begun, strict=True)
+        edits = [_copy(moved, at[0], at[-1]) for moved in zip(*chosen, strict=True)]
+        return _sweep(vlm, _words(some, names), slots, runs, edits)
 
     return sweeps.run(
-        vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots, visual, own),
+        vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots, visual, own, names),
         kept=1, chunk=chunk, axis=2,
     )  # fmt: skip
 
 
+def _copy(moves, at: Tensor, theirs_at: Tensor) -> Callable:
+    """An edit for `_sweep` that copies tokens; moves: (targets, sources) of each item of the batch,
+    whose visual tokens stand at `at` (n, tokens) in one run and at `theirs_at` in the other."""
+    row = torch.tensor([k for k, (target, _) in enumerate(moves) for _ in target])
+    target = torch.cat([_places(at[k], to) for k, (to, _) in enumerate(moves)])
+    source = torch.cat([_places(theirs_at[k], of) for k, (_, of) in enumerate(moves)])
+
+    def edit(slot, resid, theirs):
+        resid[row, target] = theirs[row, source]
+
+    return edit
+
+
+def _targets(pairs) -> list[str]:
+    """Names of the targets, in the first pair's order.  Raises ValueError where pairs differ."""
+    for pair in pairs:
+        if set(pair.targets) != set(pairs[0].targets):
+            raise ValueError(f"pairs with other targets: {[*pairs[0].targets]}, {[*pair.targets]}")
+    return list(pairs[0].targets) if pairs else []
+
+
+def _words(pairs, names: list[str]) -> list[list[str]]:
+    """The answer of each target of each pair."""
+    return [[pair.targets[name] for name in names] for pair in pairs]
+
+
 def _slots(vlm: VLM, slots: Iterable[int] | None) -> list[int]:
-    """The slots asked for, all of them by default.  Raises ModelError for one out of range."""
+    """The slots asked for, all of them by default.  Raises ModelError for one out of range, and
+    ValueError for none."""
     slots = list(range(vlm.n_slots)) if slots is None else list(slots)
+    if not slots:
+        raise ValueError("no slots: give at least one, or leave them out for all")
     for slot in slots:
         vlm.check_slot(slot)
     return slots
@@ -111,11 +132,11 @@ def _walked(vlm: VLM, slots: list[int], *runs: Run) -> Iterator[tuple[int, tuple
 
 
 def _sweep(
-    vlm: VLM, pairs, slots: list[int], runs: list[Run], edits: list[Callable]
-) -> Float[np.ndarray, "edits slots n targets"]:
-    """Target probabilities after each edit(slot, copy of the first run's residual, residual of the
-    last run) at each slot."""
-    words, found = [list(p.targets.values()) for p in pairs], {}
+    vlm: VLM, words: list[list[str]], slots: list[int], runs: tuple[Run, ...], edits: list[Callable]
+) -> Float[np.ndarray, "edits slots n words"]:
+    """Probabilities of each item's words after each edit(slot, copy of the first run's residual,
+    residual of the last run) at each slot."""
+    found = {}
     for slot, resids in _walked(vlm, slots, *runs):
         found[slot] = []
         for edit in edits:
@@ -151,7 +172,7 @@ def last_token_patch(
     The clean run's residual at the last position is overwritten by the counterfactual run's
     (paper Sec. 5.1).  Target order: that of `pairs[0].targets`.
     """
-    slots = _slots(vlm, slots)
+    slots, names = _slots(vlm, slots), _targets(pairs)
 
     def compute(some):
         clean, other = (
@@ -165,10 +186,12 @@ def last_token_patch(
                 if slot == where:
                     resid[:, seq + k] = states[slot]  # in place: the walk goes on from here
         logits = vlm.head(resid, len(slots))
-        words = [list(p.targets.values()) for p in some]
+        words = _words(some, names)
         return np.stack([vlm.probabilities(row, words) for row in logits.unbind(1)])
 
-    return sweeps.run(vlm, pairs, compute, "last token", (slots,), kept=1, chunk=chunk, axis=1)
+    return sweeps.run(
+        vlm, pairs, compute, "last token", (slots, names), kept=1, chunk=chunk, axis=1
+    )
 
 
 def region_swap(
@@ -230,6 +253,7 @@ def steer(
         [[(np.asarray(t), torch.as_tensor(v)) for t, v in vectors(pair, s)] for s in slots]
         for pair in pairs
     ]
+    names = _targets(pairs)
 
     def compute(part):
         some, chosen = zip(*part, strict=True)
@@ -240,10 +264,10 @@ def steer(
                 for tokens, vector in by_slot[slots.index(slot)]:
                     resid[k, _places(at[k], tokens)] += vector.to(resid)
 
-        return _sweep(vlm, some, slots, [clean], [add])[0]
+        return _sweep(vlm, _words(some, names), slots, (clean,), [add])[0]
 
     return sweeps.run(
-        vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots,),
+        vlm, list(zip(pairs, moves, strict=True)), compute, label, (slots, names),
         kept=1, chunk=chunk, axis=1,
     )  # fmt: skip
 
@@ -251,26 +275,36 @@ def steer(
 def read(
     vlm: VLM, trials: list, tokens: Callable, slots: Iterable[int] | None = None, chunk: int = 50
 ) -> Float[Tensor, "slots n k d_model"]:
-    """Residuals of chosen tokens at each slot; tokens(trial) -> k tokens, as in `patch`.
+    """Residuals of chosen tokens at each slot, in float32.
 
-    Raises ValueError if the trials choose different numbers of tokens.
+    tokens(trial) -> k tokens, as in `patch`.  Raises ValueError without trials, or if they choose
+    different numbers of tokens.
     """
+    if not trials:
+        raise ValueError("no trials to read from")
     slots = _slots(vlm, slots)
     chosen = [np.asarray(tokens(t)) for t in trials]
     if len({len(c) for c in chosen}) != 1:
         raise ValueError("the same number of tokens must be read from each trial")
-    found, size = [], min(chunk, sweeps.batch(vlm, 1))
-    for i in range(0, len(trials), size):
-        run, at = _begin(vlm, trials[i : i + size])
-        where = torch.stack([_places(a, c) for a, c in zip(at, chosen[i : i + size], strict=True)])
+
+    def compute(part):
+        some, tokens = zip(*part, strict=True)
+        run, at = _begin(vlm, list(some))
+        where = torch.stack([_places(a, c) for a, c in zip(at, tokens, strict=True)])
         row = torch.arange(len(at), device=at.device)[:, None]
-        states = {slot: resid[row, where] for slot, (resid,) in _walked(vlm, slots, run)}
-        found.append(torch.stack([states[slot] for slot in slots]))
-    return torch.cat(found, 1)
+        states = {slot: resid[row, where].float() for slot, (resid,) in _walked(vlm, slots, run)}
+        return torch.stack([states[slot] for slot in slots])
+
+    items = list(zip(trials, chosen, strict=True))
+    return torch.cat(in_batches(items, compute, min(chunk, sweeps.batch(vlm, 1)), vlm.name), 1)
 
 
 def answers(vlm: VLM, trials: list, visual: Callable | None = None, chunk: int = 64) -> list[str]:
-    """The model's answers, with other visual tokens if asked; visual: see `patch`."""
+    """The model's answers, with other visual tokens if asked; visual: see `patches`.
+
+    Raises ModelError if the right answers are not single tokens of the model.
+    """
+    vlm.check_answers(t.answer for t in trials)
 
     def compute(some):
         run, _ = _begin(vlm, some, visual)
@@ -367,23 +401,30 @@ def amplified_answers(
 
     null: the seed of a norm-matched random direction to use instead (see `matched_null`).
     where: "all" visual tokens, "object" for those that items cover, "background" for the rest.
+    Raises ValueError, before any run, for an unknown how or where, or an item that covers no token.
     """
     alphas = list(alphas)
+    amplified(directions, directions, 0, how)  # raises for an unknown `how`
     if where not in ("all", "object", "background"):
         raise ValueError(f"where is 'all', 'object' or 'background', not {where!r}")
 
-    def touched(t) -> Tensor:
+    def touched(t) -> np.ndarray:
+        cells = np.arange(vlm.grid[0] * vlm.grid[1])
         if where == "all":  # needs no boxes: a photograph may have none
-            return torch.ones(vlm.grid[0] * vlm.grid[1], dtype=torch.bool)
+            return np.ones(len(cells), bool)
+        if not len(t.stimulus.boxes):
+            raise ValueError(
+                f"where={where!r} needs boxes, and the image of {t.question!r} has none"
+            )
         owned = np.concatenate([tokens_of(b, vlm.px, vlm.grid[1]) for b in t.stimulus.boxes])
-        mask = np.isin(np.arange(vlm.grid[0] * vlm.grid[1]), owned) == (where == "object")
-        return torch.from_numpy(mask)
+        return np.isin(cells, owned) == (where == "object")
 
-    def compute(some):
-        clean, at = _begin(vlm, some)
+    def compute(part):
+        some, masks = zip(*part, strict=True)
+        clean, at = _begin(vlm, list(some))
         row = torch.arange(len(at), device=at.device)[:, None]
         states = clean.resid[0][row, at]
-        mask = torch.stack([touched(t) for t in some])[..., None].to(at.device)
+        mask = torch.from_numpy(np.stack(masks))[..., None].to(at.device)
         found = []
         for alpha in alphas:
             new = amplified(states, directions, alpha, how)
@@ -394,5 +435,7 @@ def amplified_answers(
         return np.array(found)
 
     settings = (directions, alphas, how, null, where)
-    found = sweeps.run(vlm, trials, compute, "amplify", settings, kept=1, chunk=chunk, axis=1)
+    vlm.check_answers(t.answer for t in trials)
+    items = [(t, touched(t)) for t in trials]
+    found = sweeps.run(vlm, items, compute, "amplify", settings, kept=1, chunk=chunk, axis=1)
     return dict(zip(alphas, found.tolist(), strict=True))

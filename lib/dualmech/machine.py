@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -101,14 +103,63 @@ def install(requirements: list[str]) -> None:
 # --- memory and precision ------------------------------------------------------------
 
 
+def check_device(device: str) -> None:
+    """Raises SetupError for a device that PyTorch cannot use here."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        told = str(error).splitlines()[0]
+        raise SetupError(f"device {device!r} cannot be used here, try 'cpu': {told}") from None
+
+
+def free_memory(device) -> int:
+    """Bytes that are free on a torch.device now, or that PyTorch holds there and does not use."""
+    import psutil
+    import torch
+
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + idle
+
+
+def let_go() -> None:
+    """Give back the memory of models and states that nothing refers to any more."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def in_batches(items: list, compute: Callable[[list], object], size: int, what: str) -> list:
+    """[compute(some), ...] over batches of `size` items, or of half as many where memory ends.
+
+    what: the model, for the message.  Raises RuntimeError if a single item does not fit.
+    """
+    import torch
+
+    while True:
+        try:
+            return [compute(items[i : i + size]) for i in range(0, len(items), size)]
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise RuntimeError(
+                    f"one item does not fit: load {what} in a smaller precision, or take a "
+                    "smaller model"
+                ) from None
+            size //= 2
+        let_go()  # after the exception, which holds what was computed
+
+
 def memory() -> tuple[int, int, tuple[int, int] | None, str]:
     """Bytes of RAM free; of the first GPU the bytes free, the compute capability and the name.
 
     Without a GPU the second number is that of the RAM again, and the last two are None and "".
     """
     import torch
-
-    from .models import free_memory
 
     ram = free_memory(torch.device("cpu"))
     if not torch.cuda.is_available():

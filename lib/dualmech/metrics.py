@@ -14,11 +14,17 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     p, zz = successes / n, z * z
     centre = (p + zz / (2 * n)) / (1 + zz / n)
     half = z / (1 + zz / n) * np.sqrt(p * (1 - p) / n + zz / (4 * n * n))
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    # for none and all, the formula gives 0 and 1 up to rounding
+    low, high = centre - half if successes else 0.0, centre + half if successes < n else 1.0
+    return float(low), float(high)
 
 
 def bootstrap(values, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean over items; values (n,)."""
+    """95 % percentile bootstrap interval of the mean over items; values (n,).
+
+    With few items it is too narrow (it holds the true mean in about 90 of 100 cases at n = 10), and
+    it cannot tell a constant from a certain one.  Raises ValueError for less than two values.
+    """
     values = np.asarray(values, float)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"need at least two values in one dimension, got shape {values.shape}")
@@ -41,8 +47,14 @@ def paired_permutation(first, second, draws: int = 10000, seed: int = 0) -> floa
 
 
 def share(right) -> dict:
-    """{"value", "n", "low", "high"} of a list of true/false, with its Wilson interval."""
-    right = np.asarray(right, bool)
+    """{"value", "n", "low", "high"} of a list of true/false, with its Wilson interval.
+
+    Raises ValueError for anything but true, false, 1 and 0 in one dimension.
+    """
+    right = np.asarray(right)
+    if right.ndim != 1 or not np.isin(right, (0, 1)).all():
+        raise ValueError(f"need a list of true/false, got {right.dtype} of shape {right.shape}")
+    right = right.astype(bool)
     low, high = wilson(int(right.sum()), len(right))
     return {"value": float(right.mean()), "n": len(right), "low": low, "high": high}
 

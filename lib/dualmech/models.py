@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image
@@ -26,7 +25,7 @@ from torch import Tensor
 from . import machine, stimuli
 from ._paths import data_dir
 from .families import FAMILIES, HUB, Family, family_of
-from .machine import GIB, SPARE
+from .machine import GIB, SPARE, check_device, free_memory, in_batches, let_go
 
 SHIPPED = ("mini", "mini-local")
 INSTRUCTION = "You respond in one token. "  # from the authors' system message
@@ -301,14 +300,15 @@ class VLM:
         return at[:, : self.grid[0] * self.grid[1]]  # what comes after the grid is a line break
 
     def visual(self, images: list, batch: int = 32) -> Float[Tensor, "n tokens d_model"]:
-        """Visual tokens as the language model receives them (slot 0, the projector's output)."""
-        out = []
-        for i in range(0, len(images), batch):
-            some = images[i : i + batch]
+        """Visual tokens as the language model receives them (slot 0, the projector's output), in
+        float32 whatever the model's precision."""
+
+        def compute(some):
             x = self.prepare(some, [""] * len(some))
             resid = self.begin(x).resid[0]
-            out.append(resid[torch.arange(len(some))[:, None], self.positions(x)])
-        return torch.cat(out)
+            return resid[torch.arange(len(some))[:, None], self.positions(x)].float()
+
+        return torch.cat(in_batches(images, compute, batch, self.name))
 
     # --- passes ---
 
@@ -451,13 +451,29 @@ class VLM:
         """
         tokenizer, ids = self.tokenizer, []
         for form in (word.lower(), word.capitalize()):
+            # as the vocabulary has it, too: some tokenizers put a space before all that they read
+            ids.append(tokenizer.convert_tokens_to_ids(form))
             for spelling in (form, " " + form):
                 found = tokenizer(spelling, add_special_tokens=False)["input_ids"]
-                if len(found) == 1 and found[0] != tokenizer.unk_token_id:
-                    ids.append(found[0])
+                ids += found if len(found) == 1 else []
+        ids = {i for i in ids if i is not None and i != tokenizer.unk_token_id}
         if not ids:
             raise ModelError(f"{word!r} is not a single token of {self.name}; choose another word")
-        return sorted(set(ids))
+        return sorted(ids)
+
+    def check_answers(self, words: Iterable[str]) -> None:
+        """Raises ModelError that names the words whose spellings are all more than one token."""
+        split = []
+        for word in dict.fromkeys(words):
+            try:
+                self.answer_ids(word)
+            except ModelError:
+                split.append(word)
+        if split:
+            raise ModelError(
+                f"not a single token of {self.name}: {', '.join(split)}; an answer is read from "
+                "one token, so choose other words"
+            )
 
     def probabilities(
         self, logits: Float[Tensor, "n vocab"], words: list[list[str]]
@@ -478,20 +494,31 @@ class VLM:
         images: PIL images of canvas size or an exact multiple; questions: as many strings.
         Raises ModelError for wrong sizes, unequal lengths or unknown words.
         """
-        _check_lists(images, questions)
-        out = []
-        for i in range(0, len(images), batch):
-            x = self.prepare(images[i : i + batch], questions[i : i + batch])
-            out += self.decode(self.forward(x).logits)
-        return out
+        return self._asked(images, questions, batch, lambda x: self.decode(self.forward(x).logits))
 
     @torch.no_grad()
-    def describe(self, images: list, questions: list[str], words: int = 12) -> list[str]:
+    def describe(
+        self, images: list, questions: list[str], words: int = 12, batch: int = 64
+    ) -> list[str]:
         """Greedy answers of several words (captions, lists of names)."""
-        x = self.prepare(images, questions)
-        out = self.model.generate(**x, max_new_tokens=words, do_sample=False)
-        out = out[:, x["input_ids"].shape[1] :]
-        return self.tokenizer.batch_decode(out, skip_special_tokens=True)
+        greedy = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}
+
+        def told(x):
+            out = self.model.generate(**x, max_new_tokens=words, **greedy)
+            out = out[:, x["input_ids"].shape[1] :]
+            return self.tokenizer.batch_decode(out, skip_special_tokens=True)
+
+        return self._asked(images, questions, batch, told)
+
+    def _asked(self, images: list, questions: list[str], batch: int, told: Callable) -> list[str]:
+        """told(model inputs) -> answers, in batches that fit."""
+        _check_lists(images, questions)
+
+        def compute(some):
+            return told(self.prepare([image for image, _ in some], [text for _, text in some]))
+
+        asked = list(zip(images, questions, strict=True))
+        return sum(in_batches(asked, compute, batch, self.name), [])
 
 
 def _check_lists(images, questions) -> None:
@@ -504,13 +531,6 @@ def _check_lists(images, questions) -> None:
 
 
 # --- loading -------------------------------------------------------------------------
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a device now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
 
 
 def _one_line(error: Exception) -> str:
@@ -587,7 +607,7 @@ def check_memory(name: str, config, family: Family, precision: str, free: int) -
         advice += f"; in float32 {others[-1]} would fit"
     raise ModelError(
         f"{name} needs {need[precision] / GIB:.1f} GiB in {precision}, but {free / GIB:.1f} GiB "
-        f"are free: {advice}"
+        f"are free: {advice} (a model that was loaded before counts until `del` or a restart)"
     )
 
 
@@ -600,7 +620,15 @@ def _configuration(name: str, where: str, revision: str | None):
             where, revision=revision, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the configuration of {name!r}: {_one_line(error)}") from None
+        mend = ""
+        if "gated" in str(error):
+            mend = (
+                f"; accept its licence on https://huggingface.co/{name}, then log in with "
+                "`huggingface_hub.login()`"
+            )
+        raise ModelError(
+            f"cannot read the configuration of {name!r}: {_one_line(error)}{mend}"
+        ) from None
     family = family_of(config)
     if family is None:
         raise ModelError(
@@ -615,6 +643,8 @@ def _weights(where: str, family: Family, precision: str, device: str, revision: 
 
     dtype = torch.float32 if precision == "4bit" else getattr(torch, precision)
     how = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+    if device != "cpu":  # straight to the GPU: a Colab machine may have less RAM than GPU memory
+        how |= {"device_map": {"": device}}
     if precision == "4bit":
         quantise = transformers.BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype,
@@ -622,8 +652,7 @@ def _weights(where: str, family: Family, precision: str, device: str, revision: 
         )  # fmt: skip
         how |= {"quantization_config": quantise, "device_map": {"": device}}
     cls = getattr(transformers, family.model_class)
-    model = cls.from_pretrained(where, revision=revision, **how)
-    return (model if precision == "4bit" else model.to(device)).eval().requires_grad_(False)
+    return cls.from_pretrained(where, revision=revision, **how).eval().requires_grad_(False)
 
 
 def load(
@@ -639,7 +668,8 @@ def load(
     revision: of a hub id; those that the book names are pinned.
 
     Raises ModelError, before any long work, for an unknown name, a damaged file, a family or a
-    precision that is not supported, or too little memory.  Never runs remote code; weights are
+    precision that is not supported, or too little memory, and SetupError for a device that is not
+    there.  Never runs remote code; weights are
     safetensors only.
     """
     import transformers
@@ -661,9 +691,11 @@ def load(
     local = path.is_dir()
     where = str(path) if local else name
     revision = None if local else revision or HUB.get(name, (None,))[0]
-    config, family = _configuration(name, where, revision)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(device)
+    config, family = _configuration(name, where, revision)
+    let_go()  # of a model whose name is in use again
     free = free_memory(torch.device(device))
     if precision is None and name in SHIPPED:
         precision = "float32"

@@ -51,7 +51,7 @@ def accuracy_rows(vlm: VLM) -> list[dict]:
     """(a) each task and direction, on combinations never seen in training."""
     rows = []
     for task in S.TASKS:
-        trials = S.trials(task, heldout=True)
+        trials = S.trials(task, vlm.geometry, heldout=True)
         _, right = _right(vlm, trials)
         for d in S.DIRECTIONS:
             stats = share(right[_of(trials, d)])
@@ -64,7 +64,7 @@ def scene_rows(vlm: VLM, n: int = 150) -> list[dict]:
     rows = []
     wanted = {"b": ["value >= 0.95"], "c": ["value >= 0.5", "value <= 0.8"]}
     for part, name, style in (("b", "easy", S.EASY), ("c", "hard", S.HARD)):
-        trials = S.scene_trials(n, style, seed=7)
+        trials = S.scene_trials(n, style, seed=7, side=vlm.canvas[0])
         answers, right = _right(vlm, trials)
         for d in S.DIRECTIONS:
             rows.append(_row(part, f"{name} scenes accuracy", d, share(right[_of(trials, d)])))
@@ -85,20 +85,20 @@ def scene_rows(vlm: VLM, n: int = 150) -> list[dict]:
 def blank_rows(vlm: VLM) -> list[dict]:
     """(d) the same questions about an all-white image: no better than guessing."""
     rows = []
-    blank = S.draw([], []).image
+    blank = S.draw([], [], vlm.geometry).image
     for task in S.TASKS:
-        trials = S.trials(task, heldout=True)
+        trials = S.trials(task, vlm.geometry, heldout=True)
         _, right = _right(vlm, trials, [blank] * len(trials))
         chance = 1 / (len(S.task_items(task)) - 1)  # any item but the reference
         rows.append(_row("d", f"{task}, blank image", "all", share(right), f"low <= {chance:.3f}"))
     return rows
 
 
-def last_token_rows(vlm: VLM, task: str = "squares") -> list[dict]:
+def last_token_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]:
     """(e) ordering first, attribute later, at the last token."""
     rows = []
     for d in S.DIRECTIONS:
-        p = I.last_token_patch(vlm, S.last_token_pairs(task, d, PAIRS))
+        p = I.last_token_patch(vlm, S.last_token_pairs(task, d, pairs, geometry=vlm.geometry))
         order, attribute = p[:, :, 1], p[:, :, 2]
         peak = int(order.mean(1).argmax())
         over = np.flatnonzero(attribute.mean(1) > 0.8)
@@ -121,17 +121,17 @@ def last_token_rows(vlm: VLM, task: str = "squares") -> list[dict]:
     return rows
 
 
-def swap_rows(vlm: VLM, task: str = "squares") -> list[dict]:
+def swap_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]:
     """(f) strips, (g) objects, beside them the count-matched random tokens, and two swaps that
     change one thing: what the background says at its place, or only the places of the tokens."""
     rows = []
     last = vlm.n_layers - 1
     for d in S.DIRECTIONS:
-        pairs = S.swap_pairs(task, d, PAIRS)
-        found = I.region_swaps(vlm, pairs, ["strip", "object"])
-        found |= I.region_swaps(vlm, pairs, ["background", "random", "whole", "layout"], [0])
+        some = S.swap_pairs(task, d, pairs, geometry=vlm.geometry)
+        found = I.region_swaps(vlm, some, ["strip", "object"])
+        found |= I.region_swaps(vlm, some, ["background", "random", "whole", "layout"], [0])
         flipped = {region: p[:, :, 1] for region, p in found.items()}
-        flipped["strip, own image"] = I.region_swap(vlm, pairs, "strip", [0], own=True)[:, :, 1]
+        flipped["strip, own image"] = I.region_swap(vlm, some, "strip", [0], own=True)[:, :, 1]
         for part, r, slot, wanted in (
             ("f", "strip", 0, ["value >= 0.8"]),
             ("f", "strip", last, ["value <= 0.1"]),
@@ -166,30 +166,31 @@ def probe_rows(vlm: VLM) -> list[dict]:
     rows = []
     for vertical, d in ((False, "left"), (True, "above")):
         name = "columns" if vertical else "rows"
-        old = [t for t in S.trials("squares", heldout=False) if t.direction == d]
-        new = [t for t in S.trials("squares", heldout=True) if t.direction == d]
+        old, new = (
+            [t for t in S.trials("squares", vlm.geometry, heldout=heldout) if t.direction == d]
+            for heldout in (False, True)
+        )
         probe = probes.fit(*item_rows(*probe_data(vlm, old)), steps=1000, lr=1e-2)
         states, owned = probe_data(vlm, new)
-        x, y = item_rows(states, owned)
-        right = (probe(x).argmax(-1) == y).cpu().numpy()
-        rows.append(_row("h", "position probe, object tokens", name, share(right), "value >= 0.99"))
-        hits = []
+        objects, background = [], []  # share right per image, whose tokens are not independent
         for k in range(len(states)):
-            covered = np.concatenate(owned[k])
-            for c in range(3):
-                band = np.setdiff1d(strip(c, vertical, vlm.grid[0]), covered)
-                hits += (probe(states[k, band]).argmax(-1) == c).tolist()
-        rows.append(
-            _row("h", "position probe, background of the strips", name, share(hits), "low > 0.334")
-        )
+            read, own = probe(states[k]).argmax(-1).cpu().numpy(), owned[k]
+            objects.append(np.mean([read[own[c]] == c for c in range(3)]))
+            bands = [strip(c, vertical, vlm.grid[0]) for c in range(3)]
+            bands = [np.setdiff1d(band, np.concatenate(own)) for band in bands]
+            background.append(np.concatenate([read[bands[c]] == c for c in range(3)]).mean())
+        what = "position probe, object tokens"
+        rows.append(_row("h", what, name, mean(objects), "value >= 0.99"))
+        what = "position probe, background of the strips"
+        rows.append(_row("h", what, name, mean(background), "low > 0.334"))
     return rows
 
 
-def removal_rows(vlm: VLM) -> list[dict]:
+def removal_rows(vlm: VLM, pairs: int = PAIRS) -> list[dict]:
     """(i) accuracy without the encoder's ordering, and what then carries the answer."""
     rows = []
     for task in S.TASKS:
-        trials = S.trials(task, heldout=True)
+        trials = S.trials(task, vlm.geometry, heldout=True)
         answers = I.answers(vlm, trials, visual=I.ordering_removed)
         right = _hits(answers, trials)
         for d in S.DIRECTIONS:
@@ -206,8 +207,8 @@ def removal_rows(vlm: VLM) -> list[dict]:
         named = [a == t.candidates[1] for a, t in zip(answers, trials, strict=True)]
         rows.append(_row("i", f"{task}, reference named instead", "all", share(named)))
     for d in S.DIRECTIONS:
-        pairs = S.swap_pairs("squares", d, PAIRS)
-        removed = I.region_swap(vlm, pairs, "object", visual=I.ordering_removed)[:, :, 1]
+        some = S.swap_pairs("squares", d, pairs, geometry=vlm.geometry)
+        removed = I.region_swap(vlm, some, "object", visual=I.ordering_removed)[:, :, 1]
         peak = int(removed.mean(1).argmax())
         rows.append(
             _row(
@@ -241,8 +242,8 @@ def ordering_directions(vlm: VLM, trials) -> dict[str, torch.Tensor]:
 
 def amplification_rows(vlm: VLM, n: int = 100, alphas=(0.25, 0.5, 1, 2, 4, 8)) -> list[dict]:
     """(j) hard scenes: alpha chosen on a tuning split, reported on held-out scenes."""
-    tune = S.scene_trials(n, S.HARD, seed=11, heldout=False)
-    test = S.scene_trials(2 * n, S.HARD, seed=12)
+    tune = S.scene_trials(n, S.HARD, seed=11, heldout=False, side=vlm.canvas[0])
+    test = S.scene_trials(2 * n, S.HARD, seed=12, side=vlm.canvas[0])
     directions = torch.cat(list(ordering_directions(vlm, tune).values()))
 
     def hits(trials, alphas, null=None):
@@ -254,10 +255,10 @@ def amplification_rows(vlm: VLM, n: int = 100, alphas=(0.25, 0.5, 1, 2, 4, 8)) -
     base, turned = hits(test, [0.0, best]).values()
     nulls = np.mean([hits(test, [best], null=seed)[best] for seed in range(3)], 0)
     chosen = {"alpha": best}
+    parts = (("wrong before, repaired", turned[~base]), ("right before, broken", ~turned[base]))
     return [
         _row("j", "hard scenes accuracy, untouched", "all", share(base)),
-        _row("j", "wrong before, repaired", "all", share(turned[~base]) | chosen),
-        _row("j", "right before, broken", "all", share(~turned[base]) | chosen),
+        *(_row("j", what, "all", share(hit) | chosen) for what, hit in parts if len(hit)),
         _row("j", "net gain", "all", mean(turned * 1.0 - base) | chosen),
         _row("j", "net gain, norm-matched null (3 seeds)", "all", mean(nulls - base) | chosen),
         _row("j", "gain over the null", "all", mean(turned - nulls) | chosen, "low > 0"),
@@ -289,12 +290,14 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def report(vlm: VLM, parts: str = "abdefhij") -> list[dict]:
-    """All rows of the table for a model; parts: keys of PARTS (b also measures c, f also g).
+def report(vlm: VLM, parts: str = "abdefhij", pairs: int = PAIRS) -> list[dict]:
+    """All rows of the table for a model; parts: keys of PARTS (b also measures c, f also g);
+    pairs: how many per direction in parts e, f and i.
 
     Raises ValueError for a part that does not exist.
     """
     unknown = set(parts) - set(PARTS)
     if unknown:
         raise ValueError(f"unknown parts {sorted(unknown)}; known: {', '.join(PARTS)}")
-    return [row for part in parts for row in PARTS[part](vlm)]
+    more = dict.fromkeys("efi", {"pairs": pairs})
+    return [row for part in parts for row in PARTS[part](vlm, **more.get(part, {}))]

@@ -12,6 +12,8 @@ import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
+
 from . import __version__
 from ._paths import data_dir
 from .paper import published
@@ -43,8 +45,9 @@ def provenance(vlm, seconds: float, **more) -> dict:
     import torch
     import transformers
 
-    device = torch.cuda.get_device_name(0) if vlm.device.type == "cuda" else platform.machine()
-    known = {name: getattr(vlm, name, None) for name in ("revision", "quantised")}
+    on_gpu = vlm.device.type == "cuda"
+    device = torch.cuda.get_device_name(vlm.device) if on_gpu else platform.machine()
+    known = {"revision": vlm.revision, "quantised": vlm.quantised}
     facts = {
         "model": vlm.name,
         "weights": vlm.fingerprint,
@@ -65,8 +68,15 @@ def save(path: Path | str, experiment: str, values, source: dict, claims=()) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"experiment": experiment, "provenance": source, "values": values}
     record |= {"claims": list(claims)} if claims else {}
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    path.write_text(json.dumps(record, indent=1, default=_number_of) + "\n")
     return path
+
+
+def _number_of(x):
+    """A NumPy number as Python's: a long run must not be lost over it."""
+    if isinstance(x, np.generic):
+        return x.item()
+    raise TypeError(f"a result holds numbers, texts, lists and objects, not {type(x).__name__}")
 
 
 def claim(sentence: str, checks: dict[str, bool], paper=(), measured=(), by: str = "paper") -> dict:
@@ -101,12 +111,17 @@ def record(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, 
     that is nan was not measured: it is left out, also of the claims that name it.  The result is
     `check`ed after it is written, so that a mistake does not cost a long run its numbers.
     """
-    lost = {name for name, stats in values.items() if math.isnan(stats["value"])}
+    lost = {name for name, stats in values.items() if _unmeasured(stats)}
     values = {name: stats for name, stats in values.items() if name not in lost}
     claims = [c | {"measured": [m for m in c["measured"] if m not in lost]} for c in claims]
     source = provenance(vlm, seconds, **more)
     path = results_dir() / place({"experiment": experiment, "provenance": source})
     return read(save(path, experiment, values, source, claims))
+
+
+def _unmeasured(stats) -> bool:
+    value = stats.get("value") if isinstance(stats, dict) else None
+    return isinstance(value, float) and math.isnan(value)
 
 
 def place(record: dict) -> Path:
@@ -189,7 +204,7 @@ SOURCE = {  # what `provenance` writes: a test and its words
 }
 SOURCE_IF_KNOWN = {
     "revision": (_text, "a commit of the hub"),
-    "quantised": (lambda x: x is True or _text(x), "true or the name of a method"),
+    "quantised": (_text, "the name of a method"),
 }
 STATS = {key: (_number, "a finite number") for key in ("value", "low", "high")}
 STATS |= {"n": (_count, "a positive integer")}
@@ -247,7 +262,7 @@ def check(record, file: Path | str = "the record") -> None:
     for where, stats in named.items():
         fields(where, stats, STATS)
         low, value, high = (stats[key] for key in ("low", "value", "high"))
-        if not low - 1e-9 <= value <= high + 1e-9:  # Wilson's ends are rounded
+        if not low - 1e-9 <= value <= high + 1e-9:  # a mean is rounded
             refuse(where, "low <= value <= high", [low, value, high])
 
     ids = {entry["id"] for entry in published()} if record.get("claims") else set()

@@ -1,26 +1,31 @@
 """Long measurements in chunks: shown, kept by content, and within the memory there is.
 
 A chunk's result is written as soon as it is known, under a name made of everything that decides
-it: the weights, the library's code, the inputs and the settings.  So a run that was stopped goes
-on where it was, a second run is quick, and a result can never be stale.
+it: the weights and the rest of the checkpoint, the code and its versions, the inputs and the
+settings.  So a run that was stopped goes on where it was, a second run is quick, and a result can
+never be stale.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
 import os
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .models import free_memory
+from .machine import free_memory, in_batches
 
-CODE = ("interventions", "models", "probes", "regions", "stimuli", "sweeps")
+# Modules that show or keep what was measured, and decide nothing of it.
+SHOWING = ("__main__", "figures", "machine", "paper", "results", "widgets")
 
 # Bytes of residual, about what a core's cache holds: the sweeps of `bookbuild.bench` took a fifth
 # longer in batches of 24 and more on a CPU with 1 MiB of it.
@@ -34,9 +39,10 @@ def cache_dir() -> Path:
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Hash of the modules that decide a measurement."""
-    here = Path(__file__).parent
-    return content([(here / f"{name}.py").read_text() for name in CODE])
+    """Hash of the modules that decide a measurement, and of the versions that it is made with."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    modules = {f.stem: f.read_text() for f in files if f.stem not in SHOWING}
+    return content(modules, [metadata.version(p) for p in ("numpy", "torch", "transformers")])
 
 
 def content(*parts) -> str:
@@ -51,7 +57,8 @@ def content(*parts) -> str:
 
 def _feed(digest, part) -> None:
     if isinstance(part, torch.Tensor):
-        part = part.detach().cpu().float().numpy()
+        part = part.detach().cpu()
+        part = (part.float() if part.dtype == torch.bfloat16 else part).numpy()
     if isinstance(part, np.ndarray):
         digest.update(f"{part.dtype.str}{part.shape}".encode())
         digest.update(np.ascontiguousarray(part).tobytes())
@@ -65,10 +72,17 @@ def _feed(digest, part) -> None:
         digest.update(f"({len(part)}".encode())
         for one in part:
             _feed(digest, one)
-    elif getattr(part, "__module__", "").startswith("dualmech.") and "<" not in part.__qualname__:
+    elif inspect.isfunction(part) and _ours(part):
         digest.update(f"{part.__module__}.{part.__qualname__}".encode())
     else:
         raise TypeError(f"cannot tell the content of {part!r}")
+
+
+def _ours(function) -> bool:
+    """Whether `code_version` covers a function, so that its name tells it."""
+    package, _, module = function.__module__.partition(".")
+    named = "<" not in function.__qualname__
+    return package == "dualmech" and module not in SHOWING and named
 
 
 def _shape(vlm) -> tuple[int, int]:
@@ -83,7 +97,17 @@ def room(vlm, kept: int) -> int:
     seq, resid = _shape(vlm)
     states = resid * (2 * kept + 12)  # two runs, a copy, one layer's own
     attention = 3 * 4 * config.num_attention_heads * seq * seq
-    return max(1, int(free_memory(vlm.device) / 2 // (states + attention)))
+    return max(1, int(free_memory(vlm.device) / 2 // (states + attention + _encoding(vlm))))
+
+
+def _encoding(vlm) -> int:
+    """Bytes of an image in one layer of the encoder: its states, and its MLP before and after."""
+    vision = vlm.model.config.vision_config
+    high, wide = np.broadcast_to(vision.patch_size, 2)  # some families give both
+    patches = vlm.canvas[0] * vlm.canvas[1] // int(high * wide)
+    width = getattr(vision, "embed_dim", vision.hidden_size)  # Qwen2-VL's hidden size is the LM's
+    inner = getattr(vision, "intermediate_size", 4 * width)
+    return patches * (6 * width + 2 * inner) * vlm.model.dtype.itemsize
 
 
 def batch(vlm, kept: int) -> int:
@@ -105,6 +129,7 @@ def run(
 ) -> np.ndarray:
     """compute(items) in chunks, joined along an axis.
 
+    label: what is measured; it stands for `compute` in the name of what is kept.
     settings: what decides the result besides the items and the model; None, or a part whose
     content cannot be told, switches keeping off.
     kept: residuals that compute keeps per item, to know how many items fit in memory; if they do
@@ -120,7 +145,8 @@ def run(
             path = cache_dir() / f"{content(told, part)}.npy"
         found.append(_kept(path) if path and path.exists() else None)
         if found[-1] is None:
-            found[-1] = _fitting(vlm, part, compute, axis, min(chunk, batch(vlm, kept)))
+            some = in_batches(part, compute, min(chunk, batch(vlm, kept)), vlm.name)
+            found[-1] = np.concatenate([np.asarray(one) for one in some], axis)
             if path:
                 _keep(path, found[-1])
         bar.update(len(part))
@@ -132,26 +158,19 @@ def _told(vlm, label: str, settings) -> str | None:
     """Hash of what all chunks of a run share; None if the run cannot be kept."""
     if settings is None:
         return None
+    run = (str(vlm.model.dtype), vlm.device.type, vlm.rope, code_version())
     try:
-        here = (vlm.fingerprint, str(vlm.model.dtype), vlm.device.type, vlm.rope, code_version())
-        return content(here, label, settings)
+        return content(_checkpoint(vlm), run, label, settings)
     except TypeError:
         return None
 
 
-def _fitting(vlm, part, compute, axis, size):
-    while True:
-        try:
-            some = [compute(part[i : i + size]) for i in range(0, len(part), size)]
-            return np.concatenate([np.asarray(one) for one in some], axis)
-        except torch.OutOfMemoryError:
-            if size == 1:
-                raise RuntimeError(
-                    f"one item does not fit on {vlm.device}: load {vlm.name} in a smaller "
-                    "precision, or take a smaller model"
-                ) from None
-            size //= 2
-            torch.cuda.empty_cache()
+def _checkpoint(vlm) -> list[str]:
+    """What a model makes of an input besides its code: weights, settings, words and pixels."""
+    settings = vlm.model.config.to_json_string()
+    words = vlm.tokenizer.backend_tokenizer.to_str()
+    pixels = json.dumps(vlm.image_processor.to_dict(), sort_keys=True, default=str)
+    return [vlm.fingerprint, settings, words, vlm.chat_template, pixels]
 
 
 def _kept(path: Path) -> np.ndarray | None:

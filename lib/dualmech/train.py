@@ -45,6 +45,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm.auto import tqdm
 
 from . import stimuli as S
+from .machine import check_device
 
 GRID, PX, TOKENS = S.MINI.grid, S.MINI.px, S.MINI.grid**2
 ALIKE = 0.6  # overlap with a held-out shape that an outline in its colour must not reach
@@ -196,9 +197,9 @@ def shaded(
     shade = np.clip(np.array(S.COLOURS[item.colour]) + rng.randint(-near, near + 1, 3), 0, 255)
     shade = tuple(shade.tolist())
     if outlined is not None and kind < unnamed + outlined:
+        partners = [shape for shape, colour in S.SHAPE_PAIRS if colour == item.colour]
         while True:
             drawn = S.Item(S.UNNAMED, item.colour, shade, outline=int(rng.randint(2**31 - 1)))
-            partners = [shape for shape, colour in S.SHAPE_PAIRS if colour == item.colour]
             if all(likeness(drawn, shape) < ALIKE for shape in partners):
                 return drawn
     if outlined is None and kind < 2 * unnamed:
@@ -683,18 +684,22 @@ class Trainer:
             self.trained.load_state_dict(self.average.module.state_dict())
 
 
+def keep(module: nn.Module, path: Path) -> None:
+    """Write a finished stage's weights whole or not at all."""
+    part = path.with_suffix(".part")
+    save_file(module.state_dict(), part)
+    part.replace(path)
+
+
 def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True) -> Path:
     """Run what remains of the stages and write the checkpoint folder.  Returns its path.
 
-    Raises ValueError for a device that is not there, or a folder that holds another recipe's run.
+    Raises SetupError for a device that is not there, and ValueError for a folder that holds another
+    recipe's run.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        told = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used here, try 'cpu': {told}") from None
+    check_device(device)
     out.mkdir(parents=True, exist_ok=True)
     told = out / "recipe.json"
     if told.exists() and json.loads(told.read_text()) != asdict(recipe):
@@ -703,11 +708,11 @@ def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True
     if not (out / "encoder.safetensors").exists():
         stage = Trainer(recipe, "encoder", out, device, compiled)
         stage.run()
-        save_file(stage.model.model.vision_tower.state_dict(), out / "encoder.safetensors")
+        keep(stage.model.model.vision_tower, out / "encoder.safetensors")
     if not (out / "lm.safetensors").exists():
         stage = Trainer(recipe, "lm", out, device, compiled)
         stage.run()
-        save_file(stage.trained.state_dict(), out / "lm.safetensors")
+        keep(stage.trained, out / "lm.safetensors")
     stage = Trainer(recipe, "refine", out, device, compiled)
     stage.run()
     made = {
@@ -761,7 +766,6 @@ def ship(out: Path, to: Path) -> Path:
     to.mkdir(parents=True, exist_ok=True)
     for file in sorted((out / "model").iterdir()):
         shutil.copyfile(file, to / file.name)
-    build_processor().save_pretrained(to)
     logs = {}
     for stage in STAGES:
         lines = (out / f"{stage}.jsonl").read_text().splitlines()

@@ -1,0 +1,99 @@
+"""Every family on a device other than the CPU: nothing may be left on the wrong one."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from pretend_gpu import move, pretend_gpu
+
+import dualmech
+from dualmech import interventions as I
+from dualmech import probes, stimuli
+from dualmech.checks import check_model
+
+ITEMS = tuple(stimuli.Item(name) for name in stimuli.OBJECTS[:3])
+
+
+# LLaVA's classes as `mini` has them: a tiny model of the real grid takes much longer.
+@pytest.fixture(scope="module", params=["mini", *sorted({*tiny.FAMILIES} - {"llava"})])
+def cpu(request, tmp_path_factory):
+    if request.param == "mini":
+        return dualmech.load("mini", device="cpu")
+    return dualmech.load(tiny.save(request.param, tmp_path_factory.mktemp("gpu")), device="cpu")
+
+
+@pytest.fixture
+def gpu(cpu):
+    with pretend_gpu():
+        vlm = replace(cpu, model=deepcopy(cpu.model))
+        move(vlm.model)
+        yield vlm
+
+
+def pairs_on(vlm):
+    trial = stimuli.trial(ITEMS, "left", "objects", vlm.geometry)
+    other = stimuli.trial(ITEMS[::-1], "left", "objects", vlm.geometry)
+    return [stimuli.Pair(trial, other, {"clean": trial.answer, "flipped": other.answer})]
+
+
+def test_the_device_refuses_what_cuda_refuses():
+    with pretend_gpu():
+        there, here = torch.ones(3, device="pretend"), torch.ones(3)
+        index = torch.zeros(1, dtype=torch.long)
+        assert (there * here.sum()).device == there[index].device == there.device
+        assert (there + there.cpu().to("pretend")).tolist() == [2, 2, 2]
+        for wrong in (
+            lambda: there.sum() * here,
+            lambda: torch.stack([there, here]),
+            lambda: here[index.to("pretend")],
+            lambda: there.numpy(),
+        ):
+            with pytest.raises(RuntimeError):
+                wrong()
+
+
+def test_the_self_test_passes(gpu):
+    assert gpu.device.type == "pretend"
+    assert [row["ok"] for row in check_model(gpu)] == [True] * 5
+
+
+def test_sweeps_are_those_of_the_cpu(cpu, gpu):
+    pairs = pairs_on(cpu)
+    trials = [pair.clean for pair in pairs]
+    direction = torch.from_numpy(np.random.RandomState(0).randn(2, cpu.d_model)).float()
+
+    def measure(vlm):
+        push = direction[0].to(vlm.device)
+        found = {
+            "swap": I.region_swap(vlm, pairs, "strip", [1]),
+            "removed": I.region_swap(vlm, pairs, "object", [1], visual=I.ordering_removed),
+            "last": I.last_token_patch(vlm, pairs),
+            "steer": I.steer(vlm, pairs, lambda pair, slot: [([0, 5, -1], push)], [1]),
+            "read": I.read(vlm, trials, lambda t: [0, -1], [2]).cpu().numpy(),
+        }
+        for null in (None, 0):
+            answers = I.amplified_answers(vlm, trials, push[None], [0, 3.0], null=null)
+            found[f"amplified {null}"] = np.array([*answers.values()]) == trials[0].answer
+        return found
+
+    ours, theirs = measure(gpu), measure(cpu)
+    for name in theirs:
+        assert ours[name] == pytest.approx(theirs[name], abs=1e-4), name
+
+
+def test_probes(gpu):
+    states = gpu.visual([trial.clean.stimulus.image for trial in pairs_on(gpu)])[0]
+    labels = torch.arange(len(states), device=gpu.device) % 3
+    probe = probes.fit(states, labels, steps=5)
+    assert probe(states).sum(-1).cpu().numpy() == pytest.approx(1, abs=1e-5)
+    assert probes.heat_map(probe, states[None], gpu.grid).shape == (*gpu.grid, 3)
+
+
+def test_words(gpu):
+    trial = pairs_on(gpu)[0].clean
+    images, questions = [trial.stimulus.image] * 2, [trial.question, "red"]
+    assert len(gpu.answer(images, questions)) == 2
+    assert len(gpu.describe(images, questions, words=2)) == 2
