@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 import dualmech
 from bookbuild.bench import edited_logits
-from dualmech import families, interventions, stimuli
+from dualmech import families, interventions, stimuli, widgets
 from dualmech.checks import check_model, greeting
 from dualmech.models import GIB, ModelError, check_memory, weight_bytes
 
@@ -328,6 +328,46 @@ def test_an_experiment_runs(tiny_vlm):
     )
     assert found[1] == pytest.approx(before, rel=1e-5), "too late to change the last token"
     assert np.abs(found[0] / before - 1).max() > 1e-4
+
+
+def test_a_token_map_is_many_runs_of_the_plain_model(tiny_vlm):
+    """With the tokens around a cell taken from an empty image, DeepStack's features included."""
+    reach, deep = 2, "deepstack_visual_embeds"
+    trial = stimuli.trials("squares", tiny_vlm.geometry)[100]
+    blank = SimpleNamespace(
+        stimulus=stimuli.draw([], [], tiny_vlm.geometry), question=trial.question
+    )
+    x, empty = (interventions.inputs(tiny_vlm, [t]) for t in (trial, blank))
+    at, white = tiny_vlm.positions(x)[0], {}
+
+    def answer(inputs, hook):
+        handle = tiny_vlm.language_model.register_forward_pre_hook(hook, with_kwargs=True)
+        with torch.no_grad():
+            logits = tiny_vlm.model(**inputs, use_cache=False).logits[:, -1]
+        handle.remove()
+        return tiny_vlm.probabilities(logits, [[trial.answer]])[0, 0]
+
+    def block(near):
+        def put(_module, args, given):
+            embeds = given["inputs_embeds"].clone()
+            embeds[0, at[near]] = white["inputs_embeds"][0, at[near]]
+            added = [features.clone() for features in given.get(deep) or ()]
+            for features, empty in zip(added, white.get(deep) or (), strict=True):
+                features[near] = empty[near]
+            more = {deep: added} if added else {}
+            return args, given | {"inputs_embeds": embeds} | more
+
+        return put
+
+    answer(empty, lambda _module, _args, given: white.update(given))
+    found, n = widgets.token_map(tiny_vlm, trial, reach), tiny_vlm.grid[0]
+    before, most = answer(x, block([])), float(abs(found).max())
+    for row, col in ((0, 0), (n // 2, n // 2), (n // 2, 2), (n - 1, 3)):
+        r, c = np.divmod(np.arange(n * n), n)
+        near = np.flatnonzero(np.maximum(abs(r - row), abs(c - col)) <= reach)
+        fall = before - answer(x, block(near))
+        assert found[row, col] == pytest.approx(fall, rel=1e-3, abs=1e-3 * most)
+    assert most > 1e-3 * before
 
 
 # --- loading -------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The parts to play with, driven as a reader's clicks would."""
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -32,17 +33,42 @@ def test_token_map_by_hand(vlm):
 
 def test_the_scene_builder_answers_anew_when_a_menu_changes(vlm):
     box = widgets.scene_builder(vlm)
-    (first, reference, last), direction, shown = box.children[0].children, *box.children[1:]
+    (first, reference, last), (direction, block) = (row.children for row in box.children[:2])
+    shown = box.children[2]
 
-    def answer(colours, asked):
+    def answer(colours, asked, reach):
         trial = S.trial(tuple(S.Item("square", c) for c in colours), asked, "squares")
         word = vlm.answer([trial.stimulus.image], [trial.question])[0]
-        return f"the answer, {word}, needs each visual token: at most"
+        side = 2 * reach + 1
+        return (
+            f"says {word}, beside a map of how much the right answer, {trial.answer}, needs each "
+            f"block of {side} x {side} tokens: at most"
+        )
 
-    assert answer(("red", "green", "blue"), "left") in shown.value
+    assert answer(("red", "green", "blue"), "left", 4) in shown.value
+    block.value = 1
     direction.value = "below"
     last.value = "gray"
-    assert answer(("red", "green", "gray"), "below") in shown.value
+    assert answer(("red", "green", "gray"), "below", 1) in shown.value
     reference.value = "red"
     assert shown.value == "Choose three different colours."
     assert first.value == "red"
+
+
+def test_the_scene_builder_leaves_a_readers_figures_open(vlm):
+    mine, axes = plt.subplots()
+    before = plt.get_fignums()
+    widgets.scene_builder(vlm)
+    assert plt.get_fignums() == before and plt.gcf() is mine
+    plt.close(mine)
+
+
+def test_the_colours_of_a_token_map_are_the_same_for_every_scene(vlm, monkeypatch):
+    """A map whose largest fall is next to nothing must not look like need."""
+    seen = []
+    monkeypatch.setattr(plt, "close", seen.append)
+    widgets.scene_figure(vlm, S.trials("squares")[100], 1)
+    monkeypatch.undo()
+    image = seen[0].axes[1].images[0]
+    assert image.get_clim() == (-1, 1) and abs(image.get_array()).max() < 1
+    plt.close(seen[0])

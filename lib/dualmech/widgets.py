@@ -2,61 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from . import interventions, stimuli
+from .machine import in_batches
 from .models import VLM
+
+REACHES = (1, 2, 3, 4)  # of the blocks to choose from: 3 to 9 tokens a side
 
 
 def token_map(vlm: VLM, trial: stimuli.Trial, reach: int = 1) -> Float[np.ndarray, "rows cols"]:
     """How much the answer needs each visual token: the fall of its probability when the token and
-    its neighbours up to `reach` cells away are replaced by those of an all-white image."""
+    its neighbours up to `reach` cells away are replaced by those of an all-white image, also in
+    what DeepStack models add in later layers."""
     rows, cols = vlm.grid
-    x = interventions.inputs(vlm, [trial])
-    at = vlm.positions(x)
-    clean = vlm.forward(x, slots=[0])
-    white = vlm.visual([stimuli.draw([], [], vlm.geometry).image])[0]
-    before = vlm.probabilities(clean.logits, [[trial.answer]])[0, 0]
-    cell, found = np.arange(rows * cols), []
-    row, col = cell // cols, cell % cols
-    for some in np.array_split(cell, max(1, len(cell) // 24)):
-        resid = clean.resid[0].repeat(len(some), 1, 1)
-        for k, token in enumerate(some):
-            near = np.maximum(abs(row - row[token]), abs(col - col[token])) <= reach
-            resid[k, at[0, near]] = white[near].to(resid)
-        after = vlm.probabilities(vlm.suffix(clean, 0, resid), [[trial.answer]] * len(some))
-        found.append(before - after[:, 0])
-    return np.concatenate(found).reshape(rows, cols)
+    row, col = np.divmod(np.arange(rows * cols), cols)
+    blank = replace(trial, stimulus=stimuli.draw([], [], vlm.geometry))
+    inputs = [interventions.inputs(vlm, [t]) for t in (trial, blank)]
+    run, other = map(vlm.begin, inputs)
+    at = vlm.positions(inputs[0])[0]
+
+    def given(run):
+        """{slot: what enters there from outside the layers, (1, seq, d_model)}."""
+        nothing = torch.zeros_like(run.resid[0])
+        return run.resid | {slot: add(nothing) for slot, add in run.between.items()}
+
+    own, white = given(run), given(other)
+
+    def compute(tokens):
+        mixed = {slot: states.repeat(len(tokens), 1, 1) for slot, states in own.items()}
+        for k, token in enumerate(tokens):
+            near = at[np.maximum(abs(row - row[token]), abs(col - col[token])) <= reach]
+            for slot, states in mixed.items():
+                states[k, near] = white[slot][0, near]
+        between = {slot: lambda resid, more=mixed[slot]: resid + more for slot in run.between}
+        logits = vlm.suffix(replace(run, between=between), 0, mixed[0])
+        return vlm.probabilities(logits, [[trial.answer]] * len(tokens))[:, 0]
+
+    before = vlm.probabilities(vlm.suffix(run, 0, run.resid[0]), [[trial.answer]])[0, 0]
+    after = in_batches(list(range(rows * cols)), compute, 24, vlm.name)
+    return (before - np.concatenate(after)).reshape(rows, cols)
 
 
-def scene_figure(vlm: VLM, trial: stimuli.Trial):
+def scene_figure(vlm: VLM, trial: stimuli.Trial, reach: int = REACHES[-1]):
     """The image of a trial beside its token map, under the question and the model's answer."""
     import matplotlib.pyplot as plt
 
     from . import figures
 
     answer = vlm.answer([trial.stimulus.image], [trial.question])[0]
+    need, block = token_map(vlm, trial, reach), f"{2 * reach + 1} x {2 * reach + 1} tokens"
     fig, (left, right) = plt.subplots(1, 2, figsize=(5.8, 3.6))
     left.imshow(trial.stimulus.pixels)
-    need = token_map(vlm, trial)
-    most = max(0.01, abs(need).max())  # often far below 1: other tokens know the answer, too
-    drawn = right.imshow(need, vmin=-most, vmax=most, cmap="PuOr_r")
+    drawn = right.imshow(need, vmin=-1, vmax=1, cmap="PuOr_r")  # the same for every trial
     figures.bare(left, "image")
-    figures.bare(right, "need of each token")
+    figures.bare(right, f"need of {block}")
     fig.colorbar(drawn, ax=(left, right), orientation="horizontal", fraction=0.06,
-                 label="fall of the answer's probability")  # fmt: skip
+                 label="fall of the right answer's probability")  # fmt: skip
     fig.suptitle(f"{trial.question.strip()} … {answer}", fontsize=12)
-    return figures.Shown(
-        fig, f"An image of {', '.join(i.name for i in trial.stimulus.items)} beside a map of how "
-        f"much the answer, {answer}, needs each visual token: at most {need.max():.3f}."
+    shown = figures.Shown(
+        fig, f"An image of {', '.join(i.name for i in trial.stimulus.items)}, for which the model "
+        f"says {answer}, beside a map of how much the right answer, {trial.answer}, needs each "
+        f"block of {block}: at most {need.max():.3f}."
     )  # fmt: skip
+    plt.close(fig)
+    return shown
 
 
 def scene_builder(vlm: VLM):
-    """Choose three colours and a direction; see the image, the answer and the token map."""
+    """Choose colours, direction and size of block; see image, answer and token map."""
     import ipywidgets as w
-    import matplotlib.pyplot as plt
 
     names = list(stimuli.SQUARE_COLOURS)
     places = [
@@ -64,6 +83,8 @@ def scene_builder(vlm: VLM):
         for k, what in enumerate(("first", "reference", "last"))
     ]
     direction = w.Dropdown(options=list(stimuli.DIRECTIONS), description="direction")
+    sizes = {f"{2 * reach + 1} x {2 * reach + 1} tokens": reach for reach in REACHES}
+    block = w.Dropdown(options=sizes, value=REACHES[-1], description="block")
     shown = w.HTML()
 
     def draw(_change=None):
@@ -73,11 +94,9 @@ def scene_builder(vlm: VLM):
             return
         items = tuple(stimuli.Item("square", c) for c in colours)
         trial = stimuli.trial(items, direction.value, "squares", vlm.geometry)
-        figure = scene_figure(vlm, trial)
-        plt.close("all")
-        shown.value = figure._repr_html_()
+        shown.value = scene_figure(vlm, trial, block.value)._repr_html_()
 
-    for box in (*places, direction):
+    for box in (*places, direction, block):
         box.observe(draw, "value")
     draw()
-    return w.VBox([w.HBox(places), direction, shown])
+    return w.VBox([w.HBox(places), w.HBox([direction, block]), shown])
