@@ -266,3 +266,21 @@ def test_a_malformed_file_stops_no_other(hub_folder):
 def test_results_go_to_the_working_folder_unless_told(monkeypatch):
     monkeypatch.delenv("DUALMECH_RESULTS", raising=False)
     assert str(results.results_dir()) == "results"
+
+
+def test_a_claim_is_open_where_undecided_checks_could_change_its_verdict(
+    vlm, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DUALMECH_RESULTS", str(tmp_path))
+
+    def claim(*checks):
+        return results.claim("It holds.", dict(zip("abc", checks, strict=False)), measured=["x"])
+
+    found = [claim(*checks)["verdict"] for checks in (
+        (True, None), (False, None), (None,), (True, False, None), (True, True), (False, False)
+    )]  # fmt: skip
+    assert found == ["open", "open", "open", "partly", "replicates", "does not"]
+    assert claim(True, False, None)["checks"] == {"a": True, "b": False}
+    values = {"x": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}}
+    kept = results.record(vlm, "strips", values, [claim(True, None), claim(True, False, None)])
+    assert [c["verdict"] for c in kept["claims"]] == ["partly"]

@@ -109,3 +109,13 @@ def test_one_address_of_the_repository():
     found = {name: set(re.findall(pattern, text)) for name, text in texts.items()}
     assert found["CITATION.cff"] == found["pyproject.toml"] == {owner_and_name}
     assert set().union(*found.values()) == {owner_and_name}
+
+
+def test_a_lesson_takes_the_minutes_that_its_chapter_names():
+    text = (ROOT / "chapters" / "teaching.md").read_text()
+    named = re.findall(r"\[chapter \d+\]\((\d\d[^)]*\.ipynb)\),? (\d+)", text)
+    assert len(named) > 10
+    for name, minutes in named:
+        start = "".join(c.source for c in nbformat.read(ROOT / "chapters" / name, 4).cells[:3])
+        own = re.search(r"(?:Allow|About) (\d+) minutes", start)
+        assert minutes == (own.group(1) if own else "10"), name  # chapter 0 names none

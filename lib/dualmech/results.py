@@ -19,6 +19,7 @@ from ._paths import data_dir
 from .paper import published
 
 VERDICTS = ("replicates", "partly", "does not")
+OPEN = "open"  # of a claim that is not recorded
 AUTHORS = ("paper", "book")  # whose claim it is
 CHAPTERS = {  # each experiment, and the chapter that runs it
     "behaviour": "01-the-binding-problem",
@@ -79,22 +80,27 @@ def _number_of(x):
     raise TypeError(f"a result holds numbers, texts, lists and objects, not {type(x).__name__}")
 
 
-def claim(sentence: str, checks: dict[str, bool], paper=(), measured=(), by: str = "paper") -> dict:
+def claim(
+    sentence: str, checks: dict[str, bool | None], paper=(), measured=(), by: str = "paper"
+) -> dict:
     """What the paper, or the book, says, held against what was measured.
 
-    checks: each part of the sentence, and whether it is true here; the verdict is "replicates" if
-    all are, "does not" if none is, else "partly".  paper: ids of `paper.value`; measured: names
-    of the values that the checks read; by: whose claim it is, one of `AUTHORS`.  Raises ValueError
-    if there is no check, or for another author.
+    checks: each part of the sentence, and whether it is true here, or None where the numbers cannot
+    decide.  The verdict is "replicates" if all are true, "does not" if none is, else "partly"; it
+    is "open" where the undecided ones, which are not kept, could change it.  paper: ids of
+    `paper.value`; measured: names of the values that the checks read; by: whose claim it is, one of
+    `AUTHORS`.  Raises ValueError if there is no check, or for another author.
     """
     if not checks:
         raise ValueError(f"no check for the claim {sentence!r}: it cannot be judged")
     if by not in AUTHORS:
         raise ValueError(f"a claim is by one of {', '.join(AUTHORS)}, not {by!r}")
-    checks = {name: bool(ok) for name, ok in checks.items()}
-    right = sum(checks.values())
-    verdict = VERDICTS[0 if right == len(checks) else 1 if right else 2]
-    return {"claim": sentence, "by": by, "verdict": verdict, "checks": checks,
+    known = {name: bool(ok) for name, ok in checks.items() if ok is not None}
+    right = sum(known.values())
+    verdict = VERDICTS[0 if right == len(known) else 1 if right else 2]
+    if len(known) < len(checks) and verdict != "partly":
+        verdict = OPEN
+    return {"claim": sentence, "by": by, "verdict": verdict, "checks": known,
             "paper": list(paper), "measured": list(measured)}  # fmt: skip
 
 
@@ -108,11 +114,13 @@ def record(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, 
 
     values: {name: {"value", "low", "high", "n"}} as `metrics.share` and `metrics.mean` give them;
     claims: from `claim`; more: what else belongs to the provenance (seed, alpha, ...).  A value
-    that is nan was not measured: it is left out, also of the claims that name it.  The result is
-    `check`ed after it is written, so that a mistake does not cost a long run its numbers.
+    that is nan was not measured: it is left out, also of the claims that name it.  A claim that is
+    open is left out, too.  The result is `check`ed after it is written, so that a mistake does not
+    cost a long run its numbers.
     """
     lost = {name for name, stats in values.items() if _unmeasured(stats)}
     values = {name: stats for name, stats in values.items() if name not in lost}
+    claims = [c for c in claims if c["verdict"] != OPEN]
     claims = [c | {"measured": [m for m in c["measured"] if m not in lost]} for c in claims]
     source = provenance(vlm, seconds, **more)
     path = results_dir() / place({"experiment": experiment, "provenance": source})
