@@ -117,7 +117,7 @@ def install(precision: str) -> None:
 
     load = dualmech.load
 
-    def on_gpu(name, **how):
+    def on_gpu(name="mini", **how):
         vlm = load(name, **{"precision": precision} | how)
         move(vlm.model)
         return vlm
