@@ -37,6 +37,9 @@ class OnGPU(torch.Tensor):
     def tolist(self):
         return self.inner.tolist()
 
+    def __format__(self, how):
+        return format(self.inner, how)
+
     def __repr__(self):
         return f"OnGPU({self.inner})"
 
@@ -55,8 +58,8 @@ def run(func, args, kwargs):
             raise RuntimeError(f"indices should be on the CPU, as the indexed tensor is: {func}")
     asked = kwargs.get("device")
     if asked is not None:
-        kwargs = kwargs | {"device": torch.device("cpu")}
         here = torch.device(asked).type == GPU.type
+        kwargs = kwargs | ({"device": torch.device("cpu")} if here else {})
     if packet is aten.copy_:
         here = isinstance(args[0], OnGPU)
     bare_args, bare = tree_map_only(OnGPU, lambda t: t.inner, (args, kwargs))

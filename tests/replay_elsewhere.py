@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import tiny
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 OWN = ("02", "13", "14", "15", "scoreboard")
 
@@ -56,7 +56,7 @@ if __name__ == "__main__":
             began, said = time.perf_counter(), "ok"
             try:
                 replay(Path(name), None if own else model)
-            except CellExecutionError as error:
+            except (CellExecutionError, DeadKernelError) as error:
                 failed, said = failed + 1, f"FAILED\n{error}"
             print(f"{name} {time.perf_counter() - began:.0f} s {said}", flush=True)
     sys.exit(1 if failed else 0)
