@@ -63,6 +63,11 @@ def test_another_checkpoint_or_version_computes_again(vlm, monkeypatch):
     for k, other in enumerate((weights, theta, pixels, words, template)):
         sweeps.run(other, [1], doubled(calls), "double")
         assert len(calls) == k + 2
+    before = replace(vlm).checkpoint
+    vlm.tokenizer(["red", "red red"], padding=True)  # leaves a setting in the tokenizer
+    assert replace(vlm).checkpoint == before
+    vlm.tokenizer(["red"], padding=False)
+    assert replace(vlm).checkpoint == before
     version = sweeps.metadata.version
     sweeps.code_version.cache_clear()
     monkeypatch.setattr(

@@ -167,6 +167,16 @@ class VLM:
         return digest.hexdigest()[:16]
 
     @cached_property
+    def checkpoint(self) -> str:
+        """Hash of what makes an answer of an input besides code: weights, configuration, tokenizer,
+        chat template and image processor."""
+        words = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        words |= {"padding": None, "truncation": None}  # what the last call asked for
+        parts = [words, self.image_processor.to_dict(), self.chat_template, self.fingerprint]
+        told = self.model.config.to_json_string() + json.dumps(parts, sort_keys=True, default=str)
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @cached_property
     def bridge(self):
         """The same weights as a TransformerLens bridge (a second copy; hooks by name).
 

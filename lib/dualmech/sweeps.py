@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import os
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -160,17 +159,9 @@ def _told(vlm, label: str, settings) -> str | None:
         return None
     run = (str(vlm.model.dtype), vlm.device.type, vlm.rope, code_version())
     try:
-        return content(_checkpoint(vlm), run, label, settings)
+        return content(vlm.checkpoint, run, label, settings)
     except TypeError:
         return None
-
-
-def _checkpoint(vlm) -> list[str]:
-    """What a model makes of an input besides its code: weights, settings, words and pixels."""
-    settings = vlm.model.config.to_json_string()
-    words = vlm.tokenizer.backend_tokenizer.to_str()
-    pixels = json.dumps(vlm.image_processor.to_dict(), sort_keys=True, default=str)
-    return [vlm.fingerprint, settings, words, vlm.chat_template, pixels]
 
 
 def _kept(path: Path) -> np.ndarray | None:
