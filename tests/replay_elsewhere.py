@@ -1,6 +1,6 @@
 """Run chapters on a reader's model: does any cell depend on the shipped one's class or place?
 
-    python tests/replay_elsewhere.py chapters/04-*.ipynb ...    # `make elsewhere` runs all it can
+    python tests/replay_elsewhere.py chapters/04-*.ipynb ...    # `make elsewhere` runs all
 
 The model has the weights of `mini` in LLaVA-OneVision's classes, on a canvas twice as wide (see
 `tiny.save_trained`).  It is in bfloat16 and on a device that refuses what a GPU refuses (see
@@ -20,7 +20,7 @@ import tiny
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-OWN = ("02", "13", "14", "15", "scoreboard")
+OWN = ("02", "13", "14", "15", "scoreboard")  # about the shipped models, or models of their own
 
 
 def replay(chapter: Path, model: Path | None) -> None:
