@@ -54,9 +54,7 @@ def figure(rows: list[dict], part: str, start: str, over) -> str:
 def hard_scenes(vlm) -> dict:
     """Accuracy on hard scenes, without the naming of objects."""
     trials = dm.stimuli.scene_trials(75, dm.stimuli.HARD, seed=12)
-    right = [
-        a == t.answer for a, t in zip(dm.interventions.answers(vlm, trials), trials, strict=True)
-    ]
+    right = [a == t.answer for a, t in zip(dm.edits.answers(vlm, trials), trials, strict=True)]
     return {"part": "c", "what": "hard scenes", "value": float(np.mean(right))}
 
 

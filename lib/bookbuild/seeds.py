@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import dualmech as dm
-from dualmech import interventions as I
+from dualmech import edits as E
 from dualmech import stimuli as S
 from dualmech.train import DOES, Recipe, train
 
@@ -44,7 +44,7 @@ def mirror_pairs(direction: str) -> tuple[list[S.Pair], list[int]]:
     return pairs, mirror
 
 
-def conflicts(vlm: dm.models.VLM) -> dict[str, dict]:
+def conflicts(vlm: dm.model.VLM) -> dict[str, dict]:
     """Per direction: accuracy, and what both conflicts of chapter 13 do to the answer, over couples
     (a pair and its mirror image) right on both sides.
 
@@ -54,7 +54,7 @@ def conflicts(vlm: dm.models.VLM) -> dict[str, dict]:
     asked = {direction: mirror_pairs(direction) for direction in S.DIRECTIONS}
     right, found = {}, {}
     for direction, (pairs, _) in asked.items():
-        said = I.answers(vlm, [p.clean for p in pairs])
+        said = E.answers(vlm, [p.clean for p in pairs])
         right[direction] = np.array([a == p.clean.answer for a, p in zip(said, pairs, strict=True)])
         found[direction] = {"accuracy": dm.metrics.share(right[direction])}
     beats = {direction: row["accuracy"]["low"] > 1 / 2 for direction, row in found.items()}
@@ -63,17 +63,17 @@ def conflicts(vlm: dm.models.VLM) -> dict[str, dict]:
         once = np.arange(len(mirror)) < mirror  # the first pair of each couple
         good = right[direction] & right[direction][mirror] & once
         solved = beats[direction] and beats[S.OPPOSITE[direction]] and good.sum() >= FEWEST
-        for name, own in (("strip", False), ("own strips", True)):
+        for name, source in (("strip", None), ("own strips", [p.clean for p in pairs])):
             found[direction][name] = None
             if solved:
-                p = I.region_swap(vlm, pairs, "strip", [0], own=own)[0]
+                p = E.sweep(vlm, pairs, E.swap("strip"), [0], source=source).p[0]
                 p = ((p + p[mirror]) / 2)[good]
                 row = {"stays": dm.metrics.mean(p[:, 0]), "flips": dm.metrics.mean(p[:, 1])}
                 found[direction][name] = row
     return found
 
 
-def run_of(vlm: dm.models.VLM, recipe: dict) -> dict:
+def run_of(vlm: dm.model.VLM, recipe: dict) -> dict:
     """What a trained model is and what it does."""
     print(vlm.name, vlm.fingerprint, flush=True)
     short = all(recipe[key] == steps for key, steps in SHORT.items())
@@ -94,7 +94,7 @@ def main() -> None:
     if options.only:
         return
     runs = []
-    for name in dm.models.SHIPPED:
+    for name in dm.loading.SHIPPED:
         vlm = dm.load(name)
         recipe = json.loads((vlm.path / "training.json").read_text())["recipe"]
         runs.append(run_of(vlm, recipe))

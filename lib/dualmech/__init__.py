@@ -8,9 +8,9 @@ vlm.answer([image], ["The object to the left of the key is a(n) "])
 from importlib import import_module
 
 __version__ = "0.1.0"
-_MODULES = ("checks", "datasets", "families", "figures", "interventions", "machine", "metrics",
-            "models", "paper", "probes", "regions", "report", "results", "stimuli", "sweeps",
-            "train", "widgets")  # fmt: skip
+_MODULES = ("checks", "datasets", "edits", "families", "figures", "identity", "loading", "machine",
+            "metrics", "model", "paper", "probes", "regions", "report", "results", "runs",
+            "stimuli", "store", "train", "widgets")  # fmt: skip
 
 
 def __getattr__(name: str):
@@ -20,7 +20,7 @@ def __getattr__(name: str):
     if name == "check_model":
         return import_module(".checks", __name__).check_model
     if name == "load":
-        return import_module(".models", __name__).load
+        return import_module(".loading", __name__).load
     raise AttributeError(f"module 'dualmech' has no attribute {name!r}")
 
 

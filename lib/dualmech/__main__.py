@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 def _answer(args) -> int:
     from PIL import Image, UnidentifiedImageError
 
-    from .models import load
+    from .loading import load
 
     if not args.image.is_file():
         raise FileNotFoundError(f"no image at {args.image}: check the path")
@@ -56,7 +56,7 @@ def _answer(args) -> int:
 
 def _report(args) -> int:
     from . import results
-    from .models import load
+    from .loading import load
     from .report import report, table
 
     vlm = load(args.model)

@@ -1,12 +1,14 @@
-"""A self-test of a loaded model: does the library see it as Hugging Face and PyTorch do?"""
+"""`check_model`: does the library see a model as Hugging Face and PyTorch do? (2 and 14)."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
+from .families import ModelError
+from .loading import SHIPPED, load
 from .machine import free_memory
-from .models import SHIPPED, VLM, ModelError, load
+from .model import VLM
 
 QUESTIONS = ("How many items are there?", "The color is ")  # of unequal length: one row is padded
 
@@ -45,12 +47,12 @@ def _grid(vlm: VLM) -> tuple[bool, str]:
     return hits >= len(cells) - 1, f"{hits} of {len(cells)} cells on a {rows} x {cols} grid"
 
 
-def _image(vlm: VLM, run) -> tuple[bool, str]:
+def _image(vlm: VLM, logits) -> tuple[bool, str]:
     """Another image gives other visual tokens and other logits; the padding changes nothing."""
     other = vlm.prepare(list(_noise(vlm, 2, 2)), list(QUESTIONS))
-    moved = _gap(vlm.forward(other).logits, run.logits)
-    alone = vlm.forward(vlm.prepare(list(_noise(vlm, 2, 0))[1:], list(QUESTIONS[1:]))).logits
-    padded = _gap(alone, run.logits[1:])
+    moved = _gap(vlm.logits(other), logits)
+    alone = vlm.logits(vlm.prepare(list(_noise(vlm, 2, 0))[1:], list(QUESTIONS[1:])))
+    padded = _gap(alone, logits[1:])
     exact = vlm.model.dtype == torch.float32 and not vlm.quantised
     limit = 0.01 if exact else 0.2 * moved  # a few digits fewer move the logits a little, too
     return (
@@ -59,12 +61,12 @@ def _image(vlm: VLM, run) -> tuple[bool, str]:
     )
 
 
-def _edit(vlm: VLM, x: dict, run) -> tuple[bool, str]:
+def _edit(vlm: VLM, x: dict, states: dict, logits) -> tuple[bool, str]:
     """An edit through the library is a PyTorch hook on the Hugging Face layer."""
     slot, at = vlm.n_layers // 2, vlm.positions(x)[:, 0]
     rows = torch.arange(len(at), device=at.device)
     push = torch.randn(vlm.d_model, generator=torch.Generator().manual_seed(0))
-    push = push.to(run.resid[slot]) * run.resid[slot].std()
+    push = push.to(states[slot]) * states[slot].std()
 
     def fn(resid):
         resid = resid.clone()
@@ -78,25 +80,30 @@ def _edit(vlm: VLM, x: dict, run) -> tuple[bool, str]:
         return args, kwargs | {"hidden_states": fn(kwargs["hidden_states"])}
 
     layer = vlm.language_model.layers[slot]
-    with torch.no_grad(), layer.register_forward_pre_hook(hook, with_kwargs=True):
-        plain = vlm.model(**x, use_cache=False, logits_to_keep=1).logits[:, -1].float()
-    ours = vlm.forward(x, [(slot, fn)]).logits
-    gap, effect = _gap(ours, plain), _gap(ours, run.logits)
+    with layer.register_forward_pre_hook(hook, with_kwargs=True):
+        plain = _plain(vlm, x)
+    ours = vlm.logits(x, [(slot, fn)])
+    gap, effect = _gap(ours, plain), _gap(ours, logits)
     return (
         gap == 0 and effect > 0.01,
         f"difference {gap:.1e} sd, effect {effect:.2f} sd at slot {slot}",
     )
 
 
-def _suffix(vlm: VLM, x: dict, run) -> tuple[bool, str]:
-    """The model continued from each slot gives the Hugging Face model's logits."""
-    with torch.no_grad():
-        plain = vlm.model(**x, use_cache=False, logits_to_keep=1).logits[:, -1].float()
-    worst = max(_gap(vlm.suffix(run, s, run.resid[s]), plain) for s in range(vlm.n_slots))
+@torch.no_grad()
+def _plain(vlm: VLM, x: dict) -> torch.Tensor:
+    """The Hugging Face model's own logits at the last position."""
+    return vlm.model(**x, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+
+
+def _suffix(vlm: VLM, x: dict, run, states: dict) -> tuple[bool, str]:
+    """The model gone on with from each slot gives the Hugging Face model's logits."""
+    plain = _plain(vlm, x)
+    worst = max(_gap(run.finish(resid, slot), plain) for slot, resid in states.items())
     return worst < 1e-3, f"largest difference {worst:.1e} sd over {vlm.n_slots} slots"
 
 
-def _bridge(vlm: VLM, x: dict, run) -> tuple[bool | None, str]:
+def _bridge(vlm: VLM, x: dict, logits) -> tuple[bool | None, str]:
     """The TransformerLens bridge gives the Hugging Face model's logits."""
     size = sum(p.numel() * p.element_size() for p in vlm.model.parameters())
     if size > 0.9 * free_memory(vlm.device):
@@ -108,7 +115,7 @@ def _bridge(vlm: VLM, x: dict, run) -> tuple[bool | None, str]:
     with torch.no_grad():
         rest = {k: v for k, v in x.items() if k != "input_ids"}
         found = bridge(x["input_ids"], **rest)[:, -1].float()
-    gap = _gap(found, run.logits)
+    gap = _gap(found, logits)
     limit = 1e-3 if vlm.model.dtype == torch.float32 else 0.2  # eager against fused attention
     return gap < limit, f"difference {gap:.1e} sd"
 
@@ -122,15 +129,17 @@ def check_model(model: VLM | str, bridge: bool = True, **how) -> list[dict]:
     """
     vlm = model if isinstance(model, VLM) else load(model, **how)
     x = vlm.prepare(list(_noise(vlm, 2, 0)), list(QUESTIONS))
-    run = vlm.prefix(x)
+    run = vlm.start(x)
+    states = dict(run.walk())
+    logits = run.finish(states[vlm.n_layers], vlm.n_layers)
     found = {
         "tokens lie where the grid says": _grid(vlm),
-        "the image reaches the answer": _image(vlm, run),
-        "an edit is a PyTorch hook": _edit(vlm, x, run),
-        "a suffix is the whole model": _suffix(vlm, x, run),
+        "the image reaches the answer": _image(vlm, logits),
+        "an edit is a PyTorch hook": _edit(vlm, x, states, logits),
+        "a suffix is the whole model": _suffix(vlm, x, run, states),
     }
     if bridge:
-        found["the bridge is the model"] = _bridge(vlm, x, run)
+        found["the bridge is the model"] = _bridge(vlm, x, logits)
     rows = [{"check": name, "ok": ok, "detail": told} for name, (ok, told) in found.items()]
     failed = [f"{row['check']} ({row['detail']})" for row in rows if row["ok"] is False]
     if failed:

@@ -1,4 +1,4 @@
-"""What differs between families of vision-language models; everything else is shared.
+"""What differs between families of models; everything else is shared (chapters 0, 2 and 14).
 
 A `Family` says which Hugging Face class a checkpoint needs, how big an image is on the token
 grid, which tensors an image becomes and what takes its place in the text.  `register` adds one.
@@ -8,12 +8,17 @@ Facts were measured with transformers 5.23 and TransformerLens 4.3.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from math import isqrt
 
 import torch
 
 PRECISIONS = ("float32", "bfloat16", "float16", "4bit")
+
+
+class ModelError(ValueError):
+    """A model, an image or a question that cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,27 @@ def tower_as_one_block(adapter) -> None:
 
     tower = GeneralizedComponent(name="model.vision_tower")
     adapter.component_mapping["vision_encoder"] = tower
+
+
+def bridge(model: torch.nn.Module, family: Family):
+    """A second copy of a model's weights as a TransformerLens bridge, with eager attention."""
+    from transformer_lens.factories.architecture_adapter_factory import (
+        SUPPORTED_ARCHITECTURES,
+        ArchitectureAdapterFactory,
+    )
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    config = deepcopy(model.config)  # choosing eager attention changes it in place
+    copy = type(model)._from_config(config, attn_implementation="eager")
+    copy.load_state_dict(model.state_dict())
+    copy = copy.to(model.device, model.dtype).eval().requires_grad_(False)
+    adapter = SUPPORTED_ARCHITECTURES[family.architecture]
+    # the images are prepared here, so that no adapter needs torchvision
+    light = type(adapter.__name__, (adapter,), {"required_libraries": []})
+    ArchitectureAdapterFactory.register_adapter(family.name, light)
+    return build_bridge_from_module(
+        copy, family.name, hf_config=copy.config, post_adapter_hook=family.adapt
+    )
 
 
 # --- the families --------------------------------------------------------------------

@@ -60,3 +60,38 @@ def heat_map(
 ) -> Float[Tensor, "rows cols classes"]:
     """Class probabilities per cell of the token grid, averaged over images (paper Fig. 4)."""
     return probe(states).mean(0).reshape(*grid, -1)
+
+
+def amplified(
+    states: Float[Tensor, "*batch d_model"],
+    directions: Float[Tensor, "k d_model"],
+    alpha: float,
+    how: str = "projection",
+) -> Float[Tensor, "*batch d_model"]:
+    """States with a signal turned up by alpha.
+
+    "projection": x + alpha * sum_k (<x, w_k> / |w_k|^2) w_k, as in the released code
+    (coco_amplification/src/common.py); "constant": x + alpha * sum_k w_k, as the text reads.
+    """
+    w = directions.to(states)
+    if how == "projection":
+        size = (w * w).sum(-1) + 1e-8
+        return states + alpha * ((states @ w.T) / size) @ w
+    if how == "constant":
+        return states + alpha * w.sum(0)
+    raise ValueError(f"how is 'projection' or 'constant', not {how!r}")
+
+
+def matched_null(
+    states: Float[Tensor, "*batch d_model"], changed: Float[Tensor, "*batch d_model"], seed: int = 0
+) -> Float[Tensor, "*batch d_model"]:
+    """States moved along one random direction, by as much (in norm) as `changed` moved each.
+
+    The sign of each token's move is that of its own projection on the direction, as it is in
+    projection scaling.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    w = torch.randn(states.shape[-1], generator=generator).to(states)
+    w = w / w.norm()
+    size = (changed - states).norm(dim=-1, keepdim=True)
+    return states + size * (states @ w).sign()[..., None] * w

@@ -96,3 +96,20 @@ def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swa
         cells = np.arange(grid * grid).reshape(grid, grid)
         return Swap(cells.reshape(-1), (cells[::-1] if vertical else cells[:, ::-1]).reshape(-1))
     raise ValueError(f"unknown region {region!r}; known: {', '.join(REGIONS)}")
+
+
+def cells(where: str, stimulus, grid: tuple[int, int]) -> np.ndarray:
+    """(tokens,) true for "all" tokens, those under an "object", or those of the "background".
+
+    Raises ValueError for another word, or where an image has no boxes to tell objects by.
+    """
+    count = grid[0] * grid[1]
+    if where == "all":  # needs no boxes: a photograph may have none
+        return np.ones(count, bool)
+    if where not in ("object", "background"):
+        raise ValueError(f"where is 'all', 'object' or 'background', not {where!r}")
+    if not len(stimulus.boxes):
+        raise ValueError(f"where={where!r} needs boxes, and an image has none")
+    px = len(stimulus.pixels) // grid[0]
+    owned = np.concatenate([tokens_of(box, px, grid[1]) for box in stimulus.boxes])
+    return np.isin(np.arange(count), owned) == (where == "object")

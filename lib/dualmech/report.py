@@ -11,11 +11,11 @@ import operator
 import numpy as np
 import torch
 
-from . import interventions as I
+from . import edits as E
 from . import probes
 from . import stimuli as S
 from .metrics import mean, share
-from .models import VLM
+from .model import VLM
 from .regions import strip, tokens_of
 
 PAIRS = 40  # counterfactual pairs per direction
@@ -98,7 +98,8 @@ def last_token_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list
     """(e) ordering first, attribute later, at the last token."""
     rows = []
     for d in S.DIRECTIONS:
-        p = I.last_token_patch(vlm, S.last_token_pairs(task, d, pairs, geometry=vlm.geometry))
+        some = S.last_token_pairs(task, d, pairs, geometry=vlm.geometry)
+        p = E.sweep(vlm, some, E.last_token).p
         order, attribute = p[:, :, 1], p[:, :, 2]
         peak = int(order.mean(1).argmax())
         over = np.flatnonzero(attribute.mean(1) > 0.8)
@@ -128,10 +129,12 @@ def swap_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]
     last = vlm.n_layers - 1
     for d in S.DIRECTIONS:
         some = S.swap_pairs(task, d, pairs, geometry=vlm.geometry)
-        found = I.region_swaps(vlm, some, ["strip", "object"])
-        found |= I.region_swaps(vlm, some, ["background", "random", "whole", "layout"], [0])
-        flipped = {region: p[:, :, 1] for region, p in found.items()}
-        flipped["strip, own image"] = I.region_swap(vlm, some, "strip", [0], own=True)[:, :, 1]
+        found = E.sweep(vlm, some, {r: E.swap(r) for r in ("strip", "object")})
+        others = ("background", "random", "whole", "layout")
+        found |= E.sweep(vlm, some, {r: E.swap(r) for r in others}, [0])
+        flipped = {region: one.p[:, :, 1] for region, one in found.items()}
+        own = E.sweep(vlm, some, E.swap("strip"), [0], source=[pair.clean for pair in some])
+        flipped["strip, own image"] = own.p[:, :, 1]
         for part, r, slot, wanted in (
             ("f", "strip", 0, ["value >= 0.8"]),
             ("f", "strip", last, ["value <= 0.1"]),
@@ -191,7 +194,7 @@ def removal_rows(vlm: VLM, pairs: int = PAIRS) -> list[dict]:
     rows = []
     for task in S.TASKS:
         trials = S.trials(task, vlm.geometry, heldout=True)
-        answers = I.answers(vlm, trials, visual=I.ordering_removed)
+        answers = E.answers(vlm, trials, visual=E.ordering_removed)
         right = _hits(answers, trials)
         for d in S.DIRECTIONS:
             rows.append(
@@ -208,7 +211,7 @@ def removal_rows(vlm: VLM, pairs: int = PAIRS) -> list[dict]:
         rows.append(_row("i", f"{task}, reference named instead", "all", share(named)))
     for d in S.DIRECTIONS:
         some = S.swap_pairs("squares", d, pairs, geometry=vlm.geometry)
-        removed = I.region_swap(vlm, some, "object", visual=I.ordering_removed)[:, :, 1]
+        removed = E.sweep(vlm, some, E.swap("object"), visual=E.ordering_removed).p[:, :, 1]
         peak = int(removed.mean(1).argmax())
         rows.append(
             _row(
@@ -247,8 +250,9 @@ def amplification_rows(vlm: VLM, n: int = 100, alphas=(0.25, 0.5, 1, 2, 4, 8)) -
     directions = torch.cat(list(ordering_directions(vlm, tune).values()))
 
     def hits(trials, alphas, null=None):
-        found = I.amplified_answers(vlm, trials, directions, alphas, null=null)
-        return {alpha: _hits(answers, trials) for alpha, answers in found.items()}
+        edits = {str(alpha): E.amplify(directions, alpha, null=null) for alpha in alphas}
+        found = E.sweep(vlm, trials, edits, [0])
+        return {alpha: _hits(found[str(alpha)].said[0], trials) for alpha in alphas}
 
     tuned = hits(tune, alphas)
     best = max(alphas, key=lambda a: tuned[a].mean())

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from . import interventions, stimuli
+from . import edits, runs, stimuli
 from .machine import in_batches
-from .models import VLM
+from .model import VLM
 
 REACHES = (1, 2, 3, 4)  # of the blocks to choose from: 3 to 9 tokens a side
 
@@ -22,28 +22,17 @@ def token_map(vlm: VLM, trial: stimuli.Trial, reach: int = 1) -> Float[np.ndarra
     rows, cols = vlm.grid
     row, col = np.divmod(np.arange(rows * cols), cols)
     blank = replace(trial, stimulus=stimuli.draw([], [], vlm.geometry))
-    inputs = [interventions.inputs(vlm, [t]) for t in (trial, blank)]
-    run, other = map(vlm.begin, inputs)
-    at = vlm.positions(inputs[0])[0]
-
-    def given(run):
-        """{slot: what enters there from outside the layers, (1, seq, d_model)}."""
-        nothing = torch.zeros_like(run.resid[0])
-        return run.resid | {slot: add(nothing) for slot, add in run.between.items()}
-
-    own, white = given(run), given(other)
+    (run, at), (white, _) = (edits.started(vlm, [t]) for t in (trial, blank))
 
     def compute(tokens):
-        mixed = {slot: states.repeat(len(tokens), 1, 1) for slot, states in own.items()}
+        mask = torch.zeros(len(tokens), run.resid.shape[1], dtype=torch.bool, device=at.device)
         for k, token in enumerate(tokens):
-            near = at[np.maximum(abs(row - row[token]), abs(col - col[token])) <= reach]
-            for slot, states in mixed.items():
-                states[k, near] = white[slot][0, near]
-        between = {slot: lambda resid, more=mixed[slot]: resid + more for slot in run.between}
-        logits = vlm.suffix(replace(run, between=between), 0, mixed[0])
-        return vlm.probabilities(logits, [[trial.answer]] * len(tokens))[:, 0]
+            near = np.maximum(abs(row - row[token]), abs(col - col[token])) <= reach
+            mask[k, at[0, near]] = True
+        some = runs.mixed(run, white, mask)
+        return vlm.probabilities(some.finish(some.resid, 0), [[trial.answer]] * len(tokens))[:, 0]
 
-    before = vlm.probabilities(vlm.suffix(run, 0, run.resid[0]), [[trial.answer]])[0, 0]
+    before = vlm.probabilities(run.finish(run.resid, 0), [[trial.answer]])[0, 0]
     after = in_batches(list(range(rows * cols)), compute, 24, vlm.name)
     return (before - np.concatenate(after)).reshape(rows, cols)
 

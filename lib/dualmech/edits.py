@@ -1,0 +1,313 @@
+"""`sweep`: a model with its residual stream edited, slot by slot; and edits for it (3 to 13).
+
+An edit is a function `edit(resid, b) -> resid` on the residual (n, seq, d_model) of one batch; `b`,
+a `Batch`, holds what it may need.  Each of those below takes its settings first: `swap("strip")` is
+an edit.  Sources: paper Sec. 3.3 and 5; paper-specific choices are named where they are made.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial, wraps
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from . import regions, runs, stimuli, store
+from .machine import batch_size, in_batches
+from .model import VLM
+from .probes import amplified, matched_null
+
+VERTICAL = {"left": False, "right": False, "above": True, "below": True}
+Visual = Callable[[VLM, list], Tensor]  # (vlm, trials) -> visual tokens (n, tokens, d_model)
+
+
+@dataclass
+class Batch:
+    """What an edit may need of the batch that it edits.
+
+    trials: its questions; index: their numbers in the whole sweep; at: where the visual tokens
+    stand, in raster order; source: the residual that states are taken from, at the same slot;
+    source_at: where its visual tokens stand.
+    """
+
+    vlm: VLM
+    trials: list[stimuli.Trial]
+    index: list[int]
+    at: Int[Tensor, "n tokens"]
+    source: Float[Tensor, "n seq d_model"] | None = None
+    source_at: Int[Tensor, "n tokens"] | None = None
+    slot: int = 0
+
+
+Edit = Callable[[Tensor, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What came of an edit: p, the probability of each target; said, the most probable word."""
+
+    p: Float[np.ndarray, "slots n targets"]
+    said: np.ndarray  # (slots, n) of str
+
+
+# --- the loop ------------------------------------------------------------------------
+
+
+def sweep(
+    vlm: VLM,
+    trials: list,
+    edits: Edit | dict[str, Edit],
+    slots: Iterable[int] | None = None,
+    *,
+    visual: Visual | None = None,
+    source: list[stimuli.Trial] | None = None,
+    key: str | None = None,
+) -> Sweep | dict[str, Sweep]:
+    """Edit the residual stream of each trial at each slot in turn, and go on from there.
+
+    trials: `Trial`s, whose target is the right answer, or `Pair`s, whose clean trial is edited,
+    with targets of their own, in the first pair's order.  edits: one, or several by name, which
+    share the layers below them.  slots: all, if not given.  visual: visual tokens for both runs
+    instead of the encoder's own, e.g. `ordering_removed` (paper Sec. 5.3.3); what DeepStack models
+    add in later layers is then left out.  source: the trials that states come from; a pair's
+    counterfactual, if not given.
+
+    Results are kept by content (see `store`).  That of a function in a notebook cannot be told:
+    such a sweep is kept under a key of yours, to be changed with the function, or not at all.
+
+    Raises ModelError for a slot out of range or a target that is not one token; ValueError where
+    the targets of pairs differ, or there is nothing to do.
+    """
+    named, slots = edits if isinstance(edits, dict) else {"sweep": edits}, vlm.check_slots(slots)
+    if not (len(trials) and named and slots):
+        raise ValueError("nothing to measure: give at least one trial, one edit and one slot")
+    if paired := isinstance(trials[0], stimuli.Pair):
+        clean, targets = [pair.clean for pair in trials], _targets(trials)
+        source = [pair.counterfactual for pair in trials] if source is None else source
+    else:
+        clean, targets = trials, [[t.answer] for t in trials]
+    vlm.check_answers(word for words in targets for word in words)
+
+    def measure(items):
+        index, some, theirs, words = map(list, zip(*items, strict=True))
+        run, at = started(vlm, some, visual)
+        other, other_at = (None, None) if source is None else started(vlm, theirs, visual)
+        b, logits = Batch(vlm, some, index, at, source_at=other_at), {}
+        for name in [name for name, edit in named.items() if edit is last_token]:
+            logits[name] = _ends(run, other, slots)
+        rest = {name: edit for name, edit in named.items() if name not in logits}
+        theirs = [(None, None)] * len(set(slots)) if other is None else other.walk(slots)
+        walks = zip(run.walk(slots), theirs, strict=True)
+        for (b.slot, resid), (_, b.source) in walks if rest else ():
+            for name, edit in rest.items():
+                edited = edit(resid.clone(), b)
+                logits.setdefault(name, {})[b.slot] = run.finish(edited, b.slot)
+        told = [[logits[name][slot] for slot in slots] for name in named]
+        return {
+            "p": np.array([[vlm.probabilities(x, words) for x in one] for one in told]),
+            "said": np.array([[vlm.decode(x) for x in one] for one in told]),
+        }
+
+    def compute(items):
+        return store.joined(in_batches(items, measure, batch_size(vlm), vlm.name))
+
+    items = list(zip(range(len(clean)), clean, source or clean, targets, strict=True))
+    settings = (key or named, slots, visual, paired, source is None)
+    found = store.swept(vlm, items, compute, ", ".join(named), settings)
+    swept = {name: Sweep(found["p"][k], found["said"][k]) for k, name in enumerate(named)}
+    return swept if isinstance(edits, dict) else swept["sweep"]
+
+
+def _targets(pairs: list) -> list[list[str]]:
+    """The target answers of each pair, in the first pair's order.  Raises ValueError where pairs
+    have other targets."""
+    names = list(pairs[0].targets)
+    for pair in pairs:
+        if set(pair.targets) != set(names):
+            raise ValueError(f"pairs with other targets: {names}, {list(pair.targets)}")
+    return [[pair.targets[name] for name in names] for pair in pairs]
+
+
+def _ends(run: runs.Run, other: runs.Run, slots: list[int]) -> dict[int, Tensor]:
+    """Logits after `last_token` at each slot, from one pass with a last position for each."""
+    seq, fan = run.resid.shape[1], runs.fan_out(run, len(slots))
+    for (slot, resid), (_, source) in zip(fan.walk(), other.walk(), strict=True):
+        for k in [k for k, where in enumerate(slots) if where == slot]:
+            resid[:, seq + k] = source[:, -1]  # in place: the walk goes on from here
+    return dict(zip(slots, fan.finish(resid, slot).unbind(1), strict=True))
+
+
+def started(vlm: VLM, trials: list, visual: Visual | None = None) -> tuple[runs.Run, Tensor]:
+    """A run of trials at slot 0, with other visual tokens if asked, and where these are."""
+    x = inputs(vlm, trials)
+    return vlm.start(x, None if visual is None else visual(vlm, trials)), vlm.positions(x)
+
+
+def inputs(vlm: VLM, trials: list) -> dict[str, Tensor]:
+    """Model inputs of a list of trials."""
+    return vlm.prepare([t.stimulus.image for t in trials], [t.question for t in trials])
+
+
+# --- edits ---------------------------------------------------------------------------
+
+
+def setter(edit: Callable) -> Callable:
+    """`edit(resid, b, *settings)` as a function of its settings alone, which gives an edit.
+
+    That is a partial of the library's own function, so that a sweep's content can be told.
+    """
+    names = list(inspect.signature(edit).parameters)[2:]
+
+    @wraps(edit)
+    def settings(*values, **more) -> Edit:
+        return partial(edit, **dict(zip(names, values, strict=False)), **more)
+
+    return settings
+
+
+def nothing(resid, b):
+    """The run as it is."""
+    return resid
+
+
+def last_token(resid, b):
+    """Write the last token's state from the other run (paper Sec. 5.1)."""
+    resid[:, -1] = b.source[:, -1]
+    return resid
+
+
+@setter
+def swap(resid, b, region: str, seed: int = 0):
+    """Write a region from the mirror image, crosswise; see `regions.swap` (paper Sec. 5.3).
+
+    seed: of the first trial's random region.
+    """
+    for k, t in enumerate(b.trials):
+        vertical = VERTICAL[t.direction]
+        move = regions.swap(region, t.stimulus, b.vlm.grid[0], vertical, seed + b.index[k])
+        resid[k, b.at[k, move.target]] = b.source[k, b.source_at[k, move.source]]
+    return resid
+
+
+@setter
+def copy(resid, b, tokens, taken=None):
+    """Write tokens from the other run.
+
+    tokens, and those that are taken for them (the same, if not given): raster indices of visual
+    tokens, or negative numbers, counted from the end of the prompt; for all trials, or a list with
+    those of each.  Raises ValueError for unequal numbers or a token written twice.
+    """
+    for k, i in enumerate(b.index):
+        move = regions.Swap(_own(tokens, i), _own(tokens if taken is None else taken, i))
+        resid[k, places(b.at[k], move.target)] = b.source[k, places(b.source_at[k], move.source)]
+    return resid
+
+
+@setter
+def steer(resid, b, tokens, vectors: Tensor):
+    """Add a vector to tokens, given as in `copy`.
+
+    vectors: (d_model,), or one for each trial (n, d_model), or for each slot and trial
+    (n_slots, n, d_model).
+    """
+    vectors = vectors[b.slot] if vectors.ndim == 3 else vectors
+    for k, i in enumerate(b.index):
+        vector = vectors[i] if vectors.ndim == 2 else vectors
+        resid[k, places(b.at[k], _own(tokens, i))] += vector.to(resid)
+    return resid
+
+
+@setter
+def amplify(resid, b, directions, alpha, how="projection", where="all", null=None):
+    """Turn a signal up on visual tokens; see `probes.amplified` (paper Sec. 5.4).
+
+    where: "all" of them, those under an "object", or the "background"; null: the seed of a random
+    direction to move by as much along instead, see
+    `probes.matched_null`.
+    """
+    row = torch.arange(len(b.at), device=b.at.device)[:, None]
+    states = resid[row, b.at]
+    louder = amplified(states, directions, alpha, how)
+    louder = louder if null is None else matched_null(states, louder, null)
+    touched = [regions.cells(where, t.stimulus, b.vlm.grid) for t in b.trials]
+    touched = torch.from_numpy(np.stack(touched)).to(b.at.device)[..., None]
+    resid[row, b.at] = torch.where(touched, louder, states)
+    return resid
+
+
+@setter
+def both(resid, b, first: Edit, second: Edit):
+    """One edit, then another."""
+    return second(first(resid, b), b)
+
+
+def _own(tokens, i: int) -> np.ndarray:
+    """The tokens of trial i, where each has its own."""
+    return np.asarray(tokens[i] if np.ndim(tokens[0]) else tokens)
+
+
+def places(at: Int[Tensor, " tokens"], tokens: np.ndarray) -> Int[Tensor, " k"]:
+    """Sequence positions of tokens given as in `copy`; negative ones stay negative."""
+    tokens = torch.from_numpy(tokens).long().to(at.device)
+    return torch.where(tokens < 0, tokens, at[tokens.clamp(min=0)])
+
+
+# --- visual tokens, answers, states -----------------------------------------------------
+
+
+def ordering_removed(vlm: VLM, trials: list) -> Float[Tensor, "n tokens d_model"]:
+    """Visual tokens whose encoder-made ordering is gone (paper Sec. 5.3.3; Table 5).
+
+    Each item's tokens come from an image of that item alone in the centre of a white canvas;
+    every other token from an all-white image, at the same place of the grid.  Raises
+    ValueError if Squares and other tasks are mixed.
+    """
+    if len({t.task == "squares" for t in trials}) > 1:
+        raise ValueError("mix of Squares and other tasks: remove the ordering task by task")
+    full, box, grid = trials[0].task == "squares", trials[0].stimulus.boxes[0], vlm.grid[0]
+    geometry = stimuli.Geometry(grid, vlm.px, int(box[2] - box[0]) // vlm.px, 0)
+    items = sorted({item for t in trials for item in t.stimulus.items}, key=lambda i: i.name)
+    alone = [stimuli.draw([i], geometry.cells(False, 1), geometry, full=full) for i in items]
+    white, *states = vlm.visual([s.image for s in [stimuli.draw([], [], geometry), *alone]])
+    centre = regions.tokens_of(alone[0].boxes[0], vlm.px, grid)
+    out = white.repeat(len(trials), 1, 1)
+    for k, t in enumerate(trials):
+        for item, box in zip(t.stimulus.items, t.stimulus.boxes, strict=True):
+            out[k, regions.tokens_of(box, vlm.px, grid)] = states[items.index(item)][centre]
+    return out
+
+
+def answers(
+    vlm: VLM, trials: list, visual: Visual | None = None, key: str | None = None
+) -> list[str]:
+    """The model's answers, with other visual tokens if asked; see `sweep`."""
+    return sweep(vlm, trials, nothing, [0], visual=visual, key=key).said[0].tolist()
+
+
+def read(
+    vlm: VLM, trials: list, tokens: Callable, slots: Iterable[int] | None = None
+) -> Float[Tensor, "slots n k d_model"]:
+    """Residuals of chosen tokens at each slot, in float32.
+
+    tokens(trial) -> k tokens, as in `copy`.  Raises ValueError without trials, or if they choose
+    different numbers of tokens.
+    """
+    slots, chosen = vlm.check_slots(slots), [np.asarray(tokens(t)) for t in trials]
+    if len({len(some) for some in chosen}) != 1:
+        raise ValueError("read the same number of tokens from each trial, and from at least one")
+
+    def compute(items):
+        some, tokens = map(list, zip(*items, strict=True))
+        run, at = started(vlm, some)
+        where = torch.stack([places(a, c) for a, c in zip(at, tokens, strict=True)])
+        row = torch.arange(len(at), device=at.device)[:, None]
+        states = {slot: resid[row, where].float() for slot, resid in run.walk(slots)}
+        return torch.stack([states[slot] for slot in slots])
+
+    items = list(zip(trials, chosen, strict=True))
+    return torch.cat(in_batches(items, compute, batch_size(vlm), vlm.name), 1)

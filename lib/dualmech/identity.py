@@ -1,0 +1,50 @@
+"""What a model is, as a hash: its weights, and whatever else makes its answers (kept results)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import torch
+
+SMALL = 2**26  # bytes of weights that are hashed again each time
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """Hash of the weights, 16 hex digits.
+
+    Large weights are hashed again only where PyTorch counts a change to a tensor: what is written
+    past its count, through `.data`, goes unseen.
+    """
+    weights = sorted(model.state_dict(keep_vars=True).items())
+    counted = [(key, id(value), value._version) for key, value in weights]
+    small = sum(value.nbytes for _, value in weights) <= SMALL
+    known = vars(model).get("_fingerprint", (None, ""))
+    if small or known[0] != counted:
+        digest = hashlib.sha256()
+        for key, value in weights:
+            digest.update(key.encode())
+            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(raw.numpy().data)
+        known = model._fingerprint = (counted, digest.hexdigest()[:16])
+    return known[1]
+
+
+def checkpoint(vlm) -> str:
+    """Hash of what makes an answer of an input besides code: weights, configuration, tokenizer,
+    chat template and image processor."""
+    words = json.loads(vlm.tokenizer.backend_tokenizer.to_str())
+    words |= {"padding": None, "truncation": None}  # what the last call asked for
+    parts = [words, vlm.image_processor.to_dict(), vlm.chat_template, vlm.fingerprint]
+    told = vlm.model.config.to_json_string() + json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def hooks(model: torch.nn.Module) -> set[tuple]:
+    """The hooks that are set on a model, each by its module, kind and number."""
+    return {
+        (name, kind, key)
+        for name, module in model.named_modules()
+        for kind in ("_forward_hooks", "_forward_pre_hooks")
+        for key in getattr(module, kind)
+    }
