@@ -7,6 +7,7 @@ import json
 
 import torch
 
+LIBRARIES = ("transformers", "accelerate", "bitsandbytes")  # which set hooks of their own
 SMALL = 2**26  # bytes of weights that are hashed again each time
 
 
@@ -40,11 +41,11 @@ def checkpoint(vlm) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def hooks(model: torch.nn.Module) -> set[tuple]:
-    """The hooks that are set on a model, each by its module, kind and number."""
-    return {
-        (name, kind, key)
-        for name, module in model.named_modules()
-        for kind in ("_forward_hooks", "_forward_pre_hooks")
-        for key in getattr(module, kind)
-    }
+def hooked(model: torch.nn.Module) -> bool:
+    """Whether a hook is set on a model by anyone but the libraries that made it."""
+    return any(
+        (getattr(hook, "__module__", "") or "").partition(".")[0] not in LIBRARIES
+        for module in model.modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in hooks.values()
+    )

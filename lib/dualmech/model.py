@@ -42,7 +42,6 @@ class VLM:
             raise ModelError(f"rope is 'native' or '1d', not {self.rope!r}")
         if self.rope == "1d" and self.family.native_rope == "1d":
             raise ModelError(f"{self.family.name} models number image tokens like text already")
-        self._own_hooks = identity.hooks(self.model)
 
     def __repr__(self) -> str:
         rows, cols = self.grid
@@ -102,11 +101,6 @@ class VLM:
     def fingerprint(self) -> str:
         """Hash of the weights; see `identity.fingerprint`."""
         return identity.fingerprint(self.model)
-
-    @property
-    def hooked(self) -> bool:
-        """Whether hooks were set since the model was loaded."""
-        return identity.hooks(self.model) != self._own_hooks
 
     @cached_property
     def bridge(self):

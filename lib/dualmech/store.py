@@ -112,7 +112,7 @@ def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def _told(vlm, settings) -> str | None:
     """Hash of what all chunks of a sweep share; None if it cannot be kept."""
-    if settings is None or vlm.hooked:
+    if settings is None or identity.hooked(vlm.model):
         return None
     run = (str(vlm.model.dtype), vlm.device.type, vlm.rope, code_version())
     try:
