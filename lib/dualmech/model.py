@@ -127,12 +127,11 @@ class VLM:
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             image = Image.fromarray(image)
         if not isinstance(image, Image.Image):
-            raise ModelError(
-                f"expected a PIL image or a uint8 array (H, W, 3), got {type(image).__name__}"
-            )
+            found = type(image).__name__
+            raise ModelError(f"expected a PIL image or a uint8 array (H, W, 3), got {found}")
         high, wide = self.canvas
-        factor = image.height // high
-        if factor < 1 or (image.width, image.height) != (wide * factor, high * factor):
+        factor = max(1, image.height // high)
+        if (image.width, image.height) != (wide * factor, high * factor):
             raise ModelError(
                 f"{self.name} takes images of {wide} x {high} pixels or an exact multiple, got "
                 f"{image.width} x {image.height}: crop or pad to a square and resize it"
@@ -163,15 +162,12 @@ class VLM:
         _check_lists(images, questions)
         checked = [self.check_image(image) for image in images]
         self._check_words(questions)
-        texts = []
-        for text in map(self.prompt, questions):
-            if text.count(self.family.placeholder) != 1:
-                raise ModelError(
-                    f"the chat template of {self.name} writes {self.family.placeholder!r} "
-                    f"{text.count(self.family.placeholder)} times for one image"
-                )
-            whole = self.family.expanded(self.grid[0])
-            texts.append(text.replace(self.family.placeholder, whole))
+        mark, texts = self.family.placeholder, [self.prompt(question) for question in questions]
+        if found := [n for text in texts if (n := text.count(mark)) != 1]:
+            raise ModelError(
+                f"the chat template of {self.name} writes {mark!r} {found[0]} times for one image"
+            )
+        texts = [text.replace(mark, self.family.expanded(self.grid[0])) for text in texts]
         begun = texts[0].startswith(self.tokenizer.bos_token or "\0")  # the template did it
         x = self.tokenizer(
             texts, return_tensors="pt", padding=True, padding_side="left",
@@ -191,17 +187,12 @@ class VLM:
 
     def _check_words(self, questions: list[str]) -> None:
         """Only a closed vocabulary has words that it does not know."""
-        if not self._closed:
-            return
-        core = self.tokenizer.backend_tokenizer
-        closed = {self.tokenizer.unk_token_id, *self.tokenizer.all_special_ids}
-        for question in questions:
-            words = core.pre_tokenizer.pre_tokenize_str(question.lower())
-            bad = [w for w, _ in words if self.tokenizer.convert_tokens_to_ids(w) in closed]
-            if bad:
+        split = self.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+        unknown = {self.tokenizer.unk_token_id, *self.tokenizer.all_special_ids}
+        for word, _ in (pair for text in questions if self._closed for pair in split(text.lower())):
+            if self.tokenizer.convert_tokens_to_ids(word) in unknown:
                 raise ModelError(
-                    f"{self.name} does not know the word {bad[0]!r}; its words are "
-                    "listed by `vlm.words`"
+                    f"{self.name} does not know the word {word!r}; `vlm.words` lists its words"
                 )
 
     @property
@@ -270,14 +261,13 @@ class VLM:
 
         Raises ModelError if no spelling is a single token.
         """
-        tokenizer, ids = self.tokenizer, []
-        for form in (word.lower(), word.capitalize()):
-            # as the vocabulary has it, too: some tokenizers put a space before all that they read
-            ids.append(tokenizer.convert_tokens_to_ids(form))
-            for spelling in (form, " " + form):
-                found = tokenizer(spelling, add_special_tokens=False)["input_ids"]
-                ids += found if len(found) == 1 else []
-        ids = {i for i in ids if i is not None and i != tokenizer.unk_token_id}
+        tokenizer, forms = self.tokenizer, (word.lower(), word.capitalize())
+        # as the vocabulary has it, too: some tokenizers put a space before all that they read
+        ids = {tokenizer.convert_tokens_to_ids(form) for form in forms}
+        for spelling in (*forms, *(" " + form for form in forms)):
+            found = tokenizer(spelling, add_special_tokens=False)["input_ids"]
+            ids |= set(found) if len(found) == 1 else set()
+        ids -= {None, tokenizer.unk_token_id}
         if not ids:
             raise ModelError(f"{word!r} is not a single token of {self.name}; choose another word")
         return sorted(ids)
