@@ -8,9 +8,9 @@ vlm.answer([image], ["The object to the left of the key is a(n) "])
 from importlib import import_module
 
 __version__ = "0.1.0"
-_MODULES = ("checks", "datasets", "families", "figures", "interventions", "machine", "metrics",
-            "models", "paper", "probes", "regions", "report", "results", "stimuli", "sweeps",
-            "train", "widgets")  # fmt: skip
+_MODULES = ("checks", "datasets", "drawing", "families", "figures", "interventions", "machine",
+            "metrics", "models", "paper", "probes", "regions", "report", "results", "scenes", "stimuli",
+            "sweeps", "widgets")  # fmt: skip
 
 
 def __getattr__(name: str):
