@@ -1,14 +1,16 @@
 """What stands on a canvas: items, their colours and how each is drawn (chapters 1, 2 and 15).
 
 Everything is drawn with integer sizes and plain arithmetic, so that the same item gives the same
-bytes on every machine.  The drawings of the objects are this project's own.
+bytes on every machine.  The drawings of the objects (`drawings.json`) are this project's own.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, pi, sin
+from pathlib import Path
 
 import numpy as np
 
@@ -102,44 +104,12 @@ FORMS = {
     "heart": heart,
     "full": lambda u, v: np.ones(u.shape, bool),
 }  # fmt: skip
-GREEN, BROWN, DARK = (40, 140, 50), (110, 70, 30), (30, 30, 35)
-# Each object: layers of (form in a box from -1 to 1, colour), back to front.
+PRIMITIVES = {"ellipse": ellipse, "polygon": polygon}
+# Each object: layers of (form, colour), back to front.
 DRAWINGS = {
-    "orange": [(ellipse(0, 0.1, 0.88, 0.86), (245, 140, 20)),
-               (ellipse(-0.3, -0.2, 0.25, 0.2), (255, 190, 90)),
-               (polygon((0, -0.75), (0.6, -1), (0.45, -0.6)), GREEN)],
-    "apple": [(ellipse(-0.35, 0.2, 0.55, 0.75), (205, 20, 40)),
-              (ellipse(0.35, 0.2, 0.55, 0.75), (205, 20, 40)),
-              (polygon((-0.08, -0.4), (0.05, -1), (0.25, -0.95), (0.1, -0.4)), BROWN),
-              (ellipse(0.5, -0.75, 0.35, 0.18), GREEN)],
-    "pot": [(polygon((-0.7, -0.3), (0.7, -0.3), (0.6, 0.95), (-0.6, 0.95)), (60, 110, 170)),
-            (polygon((-0.8, -0.5), (0.8, -0.5), (0.8, -0.25), (-0.8, -0.25)), (35, 70, 120)),
-            (polygon((-1, 0), (-0.6, 0), (-0.6, 0.25), (-1, 0.25)), DARK),
-            (polygon((0.6, 0), (1, 0), (1, 0.25), (0.6, 0.25)), DARK),
-            (ellipse(0, -0.7, 0.22, 0.2), DARK)],
-    "bell": [(polygon((-0.25, -0.8), (0.25, -0.8), (0.5, 0.2), (0.95, 0.6), (-0.95, 0.6),
-                      (-0.5, 0.2)), (235, 190, 40)),
-             (ellipse(0, -0.65, 0.42, 0.3), (235, 190, 40)),
-             (ellipse(0, 0.75, 0.22, 0.22), (140, 90, 10))],
-    "hat": [(polygon((-0.55, -0.9), (0.55, -0.9), (0.5, 0.6), (-0.5, 0.6)), (95, 45, 140)),
-            (polygon((-0.53, 0.15), (0.53, 0.15), (0.5, 0.5), (-0.5, 0.5)), (235, 220, 245)),
-            (ellipse(0, 0.65, 1, 0.25), (95, 45, 140))],
-    "rose": [(polygon((-0.08, 0), (0.1, 0), (0.1, 1), (-0.08, 1)), GREEN),
-             (polygon((0.05, 0.75), (0.7, 0.3), (0.55, 0.75)), GREEN),
-             (ellipse(0, -0.35, 0.65, 0.62), (245, 110, 160)),
-             (ellipse(0.05, -0.35, 0.38, 0.34), (190, 30, 95)),
-             (ellipse(0.1, -0.4, 0.16, 0.14), (245, 150, 185))],
-    "key": [(ellipse(-0.5, 0, 0.5, 0.55), (120, 175, 185)),
-            (polygon((0, -0.16), (1, -0.16), (1, 0.16), (0, 0.16)), (120, 175, 185)),
-            (polygon((0.5, 0.1), (0.68, 0.1), (0.68, 0.6), (0.5, 0.6)), (120, 175, 185)),
-            (polygon((0.82, 0.1), (1, 0.1), (1, 0.6), (0.82, 0.6)), (120, 175, 185)),
-            (ellipse(-0.5, 0, 0.22, 0.25), (25, 75, 85))],
-    "bomb": [(ellipse(-0.1, 0.25, 0.75, 0.72), DARK),
-             (polygon((0.25, -0.35), (0.5, -0.6), (0.7, -0.4), (0.45, -0.15)), DARK),
-             (polygon((0.5, -0.5), (0.75, -0.85), (0.85, -0.75), (0.62, -0.4)), BROWN),
-             (ellipse(0.8, -0.8, 0.2, 0.2), (255, 120, 0)),
-             (ellipse(-0.35, 0.0, 0.18, 0.15), (150, 150, 160))],
-}  # fmt: skip
+    name: [(PRIMITIVES[kind](*args), colour) for kind, args, colour in layers]
+    for name, layers in json.loads(Path(__file__).with_name("drawings.json").read_text()).items()
+}
 
 
 def sampled(form, size: int) -> np.ndarray:

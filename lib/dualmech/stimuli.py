@@ -94,9 +94,7 @@ class Stimulus:
         return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
 
 
-def draw(
-    items, cells, geometry: Geometry = MINI, full: bool = False, background=None
-) -> Stimulus:
+def draw(items, cells, geometry: Geometry = MINI, full: bool = False, background=None) -> Stimulus:
     """Draw items on a canvas, each with its top-left corner on a token of the grid.
 
     items: n `drawing.Item`; cells: (row, column) per item, in tokens; full: items fill their boxes;

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from .machine import free_memory, in_batches
 
 # Modules that show or keep what was measured, and decide nothing of it.
-SHOWING = ("__main__", "figures", "machine", "paper", "results", "widgets")
+SHOWING = ("__main__", "figures", "machine", "paper", "record")
 
 # Bytes of residual, about what a core's cache holds: the sweeps of `bookbuild.bench` took a fifth
 # longer in batches of 24 and more on a CPU with 1 MiB of it.
