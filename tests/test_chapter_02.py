@@ -18,7 +18,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
 import dualmech
-from dualmech import regions, stimuli, train
+import organism
+from dualmech import drawing, regions, stimuli
 
 NOTEBOOK = Path(__file__).parents[1] / "chapters" / "02-anatomy-of-a-vlm.ipynb"
 CELLS = nbformat.read(NOTEBOOK, 4).cells
@@ -61,7 +62,7 @@ def clip(tmp_path_factory):
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     side, px = 40, 8
-    processor = train.build_processor()
+    processor = organism.build_processor()
     processor.image_processor = CLIPImageProcessorPil(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}
     )
@@ -194,7 +195,7 @@ def test_reading_out_a_word(book):
 
 def test_the_lens_ends_at_the_models_answer(book):
     vlm = book["vlm"]
-    items = [stimuli.Item("square", c) for c in ("blue", "red", "black")]
+    items = [drawing.Item("square", c) for c in ("blue", "red", "black")]
     trials = [stimuli.trial(tuple(items), d, "squares") for d in stimuli.DIRECTIONS]
     images = book["images"] * 2
     seen = book["lens"](trials, images)

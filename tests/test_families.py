@@ -7,14 +7,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from replay_elsewhere import replay
 from torch.testing import assert_close
 
 import dualmech
+import live.widgets
+from bookbuild import tiny
 from bookbuild.bench import edited_logits
-from dualmech import families, interventions, stimuli, widgets
+from dualmech import families, interventions, stimuli
 from dualmech.checks import check_model, greeting
 from dualmech.models import GIB, ModelError, check_memory, weight_bytes
 
@@ -360,7 +361,7 @@ def test_a_token_map_is_many_runs_of_the_plain_model(tiny_vlm):
         return put
 
     answer(empty, lambda _module, _args, given: white.update(given))
-    found, n = widgets.token_map(tiny_vlm, trial, reach), tiny_vlm.grid[0]
+    found, n = live.widgets.token_map(tiny_vlm, trial, reach), tiny_vlm.grid[0]
     before, most = answer(x, block([])), float(abs(found).max())
     for row, col in ((0, 0), (n // 2, n // 2), (n // 2, 2), (n - 1, 3)):
         r, c = np.divmod(np.arange(n * n), n)

@@ -11,8 +11,8 @@ from PIL import Image
 from torch.testing import assert_close
 
 import dualmech
+import organism
 from dualmech import stimuli as S
-from dualmech import train
 from dualmech.models import ModelError, check_files
 
 SLOTS = range(9)  # eight layers
@@ -280,7 +280,7 @@ def spelled(vlm):
     words = ["<unk>", "red", "Red", "\u2581red", "\u2581Red", "blue", "\u2581Blue", "light"]
     core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
-    processor = train.build_processor()
+    processor = organism.build_processor()
     processor.tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
     return replace(vlm, tokenizer=processor.tokenizer)
 

@@ -14,7 +14,6 @@ import datetime
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -34,6 +33,8 @@ from tqdm.auto import tqdm
 import dualmech as dm
 from dualmech import interventions as I
 from dualmech import stimuli as S
+
+from . import tiny
 
 ROOT = Path(__file__).parents[2]
 REGIONS = ("object", "strip", "background", "random")
@@ -448,9 +449,6 @@ def resized(vlm, layers: int | None = None, grid: int | None = None):
 
 def precision() -> list[dict]:
     """Largest change of an edited run's logits in half precision, by family, on tiny models."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    import tiny
-
     rows = []
     for family in tqdm(tiny.FAMILIES, desc="precision"):
         with tempfile.TemporaryDirectory() as folder:
