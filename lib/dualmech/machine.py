@@ -230,7 +230,7 @@ def precision(weights: int, free: int, capability: tuple[int, int] | None = None
 
     weights: bytes of the parameters in float32; free: bytes free where the model shall be;
     capability: a GPU's CUDA compute capability, None for a CPU.  Never float16, in which some
-    language models overflow.  Whether it fits then is for `models.check_memory` to say.
+    language models overflow.  Whether it fits then is for `loading.check_memory` to say.
     """
     return "bfloat16" if SPARE * weights > free and has_bfloat16(capability) else "float32"
 
