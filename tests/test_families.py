@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from dualmech.models import GIB, ModelError, check_memory, weight_bytes
 from replay_elsewhere import replay
 from torch.testing import assert_close
 
@@ -17,7 +18,6 @@ from bookbuild import tiny
 from bookbuild.bench import edited_logits
 from dualmech import families, interventions, stimuli
 from dualmech.checks import check_model, greeting
-from dualmech.models import GIB, ModelError, check_memory, weight_bytes
 
 GRIDS = {  # rows and columns, pixels per visual token
     "llava": (24, 14), "pixtral": (15, 16), "llava_onevision": (7, 14), "gemma3": (8, 8),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from dualmech.models import SHIPPED, check_files
 
 import dualmech
 import organism
@@ -10,7 +11,6 @@ from dualmech import interventions as I
 from dualmech import stimuli as S
 from dualmech._paths import data_dir
 from dualmech.metrics import wilson
-from dualmech.models import SHIPPED, check_files
 
 SAMPLE = 80  # trials per task, spread evenly over directions and held-out triples
 

@@ -77,8 +77,9 @@ def sweep(
     add in later layers is then left out.  source: the trials that states come from; a pair's
     counterfactual, if not given.
 
-    Results are kept by content (see `store`).  That of a function in a notebook cannot be told:
-    such a sweep is kept under a key of yours, to be changed with the function, or not at all.
+    Results are kept by content (see `store`).  That of a function in a notebook cannot be told, be
+    it an edit or `visual`: such a sweep is kept under a key of yours, to be changed with the
+    function, or not at all.
 
     Raises ModelError for a slot out of range or a target that is not one token; ValueError where
     the targets of pairs differ, or there is nothing to do.
@@ -106,18 +107,21 @@ def sweep(
         for (b.slot, resid), (_, b.source) in walks if rest else ():
             for name, edit in rest.items():
                 edited = edit(resid.clone(), b)
+                if getattr(edited, "shape", None) != resid.shape:
+                    raise ValueError(f"{name!r} gave no residual {tuple(resid.shape)}: return it")
                 logits.setdefault(name, {})[b.slot] = run.finish(edited, b.slot)
-        told = [[logits[name][slot] for slot in slots] for name in named]
+        made = [[logits[name][slot] for slot in slots] for name in named]
         return {
-            "p": np.array([[vlm.probabilities(x, words) for x in one] for one in told]),
-            "said": np.array([[vlm.decode(x) for x in one] for one in told]),
+            "p": np.array([[vlm.probabilities(x, words) for x in one] for one in made]),
+            "said": np.array([[vlm.decode(x) for x in one] for one in made]),
         }
 
     def compute(items):
         return store.joined(in_batches(items, measure, batch_size(vlm), vlm.name))
 
     items = list(zip(range(len(clean)), clean, source or clean, targets, strict=True))
-    settings = (key or named, slots, visual, paired, source is None)
+    told = (key, getattr(visual, "__qualname__", None)) if key else (named, visual)
+    settings = (told, list(named), slots, paired, source is None)
     found = store.swept(vlm, items, compute, ", ".join(named), settings)
     swept = {name: Sweep(found["p"][k], found["said"][k]) for k, name in enumerate(named)}
     return swept if isinstance(edits, dict) else swept["sweep"]
@@ -139,7 +143,8 @@ def _ends(run: runs.Run, other: runs.Run, slots: list[int]) -> dict[int, Tensor]
     for (slot, resid), (_, source) in zip(fan.walk(), other.walk(), strict=True):
         for k in [k for k, where in enumerate(slots) if where == slot]:
             resid[:, seq + k] = source[:, -1]  # in place: the walk goes on from here
-    return dict(zip(slots, fan.finish(resid, slot).unbind(1), strict=True))
+    logits = fan.finish(resid, slot).view(len(resid), len(slots), -1)
+    return dict(zip(slots, logits.unbind(1), strict=True))
 
 
 def started(vlm: VLM, trials: list, visual: Visual | None = None) -> tuple[runs.Run, Tensor]:

@@ -82,29 +82,30 @@ def start(
     encoder's own.  The encoder's layers are then left out, and so is what DeepStack would add: it
     would bring back what is replaced.
     """
-    run, layers, decoder = Run(model, None, [], {}), model.get_decoder().layers, model.get_decoder()
+    decoder, entered, calls, added = model.get_decoder(), [], [], {}
 
     def note(hidden_states, **rest):
-        run.resid = hidden_states if run.resid is None else run.resid
-        run._calls.append(rest)
+        entered.append(hidden_states)
+        calls.append(rest)
         return hidden_states
 
     def deepstack(_module, _args, kwargs):
         for layer, features in enumerate(kwargs.get("deepstack_visual_embeds") or ()):
             empty = torch.zeros_like(kwargs["inputs_embeds"])
             mask = kwargs["visual_pos_masks"]
-            run._added[layer + 1] = decoder._deepstack_process(empty, mask, features)
+            added[layer + 1] = decoder._deepstack_process(empty, mask, features)
 
     skipped = () if visual is None else _encoder_layers(model)
-    with _standing_in(layers, note), _standing_in(skipped, lambda states, *_, **__: states):
+    with _standing_in(decoder.layers, note), _standing_in(skipped, lambda states, *_, **__: states):
         with decoder.register_forward_pre_hook(deepstack, with_kwargs=True):
             model(**x, use_cache=False, logits_to_keep=1)
+    resid = entered[0]
     if visual is not None:
-        run._added.clear()
+        added.clear()
         at, states = visual
-        run.resid = run.resid.clone()
-        run.resid[torch.arange(len(at), device=at.device)[:, None], at] = states.to(run.resid)
-    return run
+        resid = resid.clone()
+        resid[torch.arange(len(at), device=at.device)[:, None], at] = states.to(resid)
+    return Run(model, resid, calls, added)
 
 
 def mixed(run: Run, other: Run, mask: Bool[Tensor, "n seq"]) -> Run:

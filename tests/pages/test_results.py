@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
 from dualmech.models import SHIPPED
 
 ROOT = Path(__file__).parents[2]
