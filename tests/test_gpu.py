@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny
+from bookbuild import tiny
 import torch
 from pretend_gpu import move, pretend_gpu
 

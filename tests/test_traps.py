@@ -3,7 +3,7 @@
 They are pinned here, so that a version which takes one away, or sets another, is noticed.
 """
 
-import tiny
+from bookbuild import tiny
 import torch
 from pytest import fixture, raises
 
