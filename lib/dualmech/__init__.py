@@ -9,8 +9,8 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 _MODULES = ("checks", "datasets", "edits", "families", "figures", "identity", "loading", "machine",
-            "metrics", "model", "paper", "probes", "regions", "report", "results", "runs",
-            "stimuli", "store", "train", "widgets")  # fmt: skip
+            "metrics", "model", "paper", "pictures", "probes", "regions", "report", "results",
+            "runs", "stimuli", "store", "train", "widgets")  # fmt: skip
 
 
 def __getattr__(name: str):
