@@ -8,16 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from dualmech.models import GIB, ModelError, check_memory, weight_bytes
 from replay_elsewhere import replay
 from torch.testing import assert_close
+from vlms.models import GIB, ModelError, check_memory, weight_bytes
 
 import dualmech
 import live.widgets
 from bookbuild import tiny
 from bookbuild.bench import edited_logits
-from dualmech import families, interventions, stimuli
-from dualmech.checks import check_model, greeting
+from dualmech import interventions, stimuli
+from vlms import families
+from vlms.checks import check_model, greeting
 
 GRIDS = {  # rows and columns, pixels per visual token
     "llava": (24, 14), "pixtral": (15, 16), "llava_onevision": (7, 14), "gemma3": (8, 8),
@@ -426,7 +427,7 @@ def test_the_precision_that_fits_is_chosen(folder, family, monkeypatch):
         asked.append((weights, free, capability))
         return "bfloat16"
 
-    monkeypatch.setattr(dualmech.machine, "precision", choose)
+    monkeypatch.setattr("vlms.machine.precision", choose)
     vlm = dualmech.load(folder, device="cpu")
     assert vlm.model.dtype == torch.bfloat16
     ((weights, free, capability),) = asked
@@ -465,7 +466,7 @@ def test_4bit(folder, tiny_vlm):
 
 
 def test_4bit_needs_its_package(folder, monkeypatch):
-    monkeypatch.setattr(dualmech.models, "find_spec", lambda name: None)
+    monkeypatch.setattr("vlms.loading.find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install bitsandbytes"):
         dualmech.load(folder, device="cpu", precision="4bit")
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bookbuild import tiny
 import torch
 from pretend_gpu import move, pretend_gpu
 
 import dualmech
+from bookbuild import tiny
 from dualmech import interventions as I
 from dualmech import probes, stimuli
-from dualmech.checks import check_model
+from vlms.checks import check_model
 
 ITEMS = tuple(stimuli.Item(name) for name in stimuli.OBJECTS[:3])
 

@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from dualmech.models import SHIPPED, check_files
+from vlms.models import SHIPPED, check_files
 
 import dualmech
 import organism
 from dualmech import interventions as I
 from dualmech import stimuli as S
-from dualmech._paths import data_dir
 from dualmech.metrics import wilson
+from vlms._paths import data_dir
 
 SAMPLE = 80  # trials per task, spread evenly over directions and held-out triples
 

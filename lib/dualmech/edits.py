@@ -17,9 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from . import regions, runs, stimuli, store
-from .machine import batch_size, in_batches
-from .model import VLM
+from vlms import runs
+from vlms.machine import batch_size, in_batches
+from vlms.model import VLM
+
+from . import regions, stimuli, store
 from .probes import amplified, matched_null
 
 VERTICAL = {"left": False, "right": False, "above": True, "below": True}

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from dualmech.models import SHIPPED
+from vlms.models import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 FRESH, KEPT = ROOT / "_build" / "results", ROOT / "data" / "results"
