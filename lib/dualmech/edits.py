@@ -118,7 +118,7 @@ def sweep(
 
     items = list(zip(range(len(clean)), clean, source or clean, targets, strict=True))
     settings = (key or named, slots, visual, paired, source is None)
-    found = store.swept(vlm, items, compute, ", ".join(map(str, named)), settings)
+    found = store.swept(vlm, items, compute, "sweep", settings)
     swept = {name: Sweep(found["p"][k], found["said"][k]) for k, name in enumerate(named)}
     return swept if isinstance(edits, dict) else swept["sweep"]
 
