@@ -34,7 +34,7 @@ def test_each_question_is_paired_with_its_mirror_image(direction):
 
 def test_the_kept_figures_hold_both_shipped_models_and_further_runs():
     runs = json.loads(seeds.OUT.read_text())
-    shipped = {dualmech.load(name, device="cpu").fingerprint for name in dualmech.models.SHIPPED}
+    shipped = {dualmech.load(name, device="cpu").fingerprint for name in dualmech.loading.SHIPPED}
     assert shipped == {r["weights"] for r in runs if r["seed"] == 0}
     trained = [asdict(recipe) for recipe in seeds.recipes().values()]
     further = [r for r in runs if r["seed"]]
