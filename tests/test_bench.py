@@ -57,4 +57,4 @@ def test_what_ships_is_whole(path):
 
 
 def test_a_benchmark_ships():
-    assert KEPT and dualmech.results.benchmarks() == [json.loads(p.read_text()) for p in KEPT]
+    assert KEPT and dualmech.record.benchmarks() == [json.loads(p.read_text()) for p in KEPT]

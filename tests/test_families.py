@@ -8,15 +8,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from plain import hooked, naive
 from replay_elsewhere import replay
 from torch.testing import assert_close
 
 import dualmech
+import live.widgets
+from bookbuild import tiny
 from dualmech import edits as E
-from dualmech import families, runs, stimuli, widgets
+from dualmech import families, runs, stimuli
 from dualmech.checks import check_model, greeting
 from dualmech.families import ModelError
 from dualmech.loading import weight_bytes
@@ -397,7 +398,7 @@ def test_a_token_map_is_many_runs_of_the_plain_model(tiny_vlm):
         return put
 
     answer(empty, lambda _module, _args, given: white.update(given))
-    found, n = widgets.token_map(tiny_vlm, trial, reach), tiny_vlm.grid[0]
+    found, n = live.widgets.token_map(tiny_vlm, trial, reach), tiny_vlm.grid[0]
     before, most = answer(x, block([])), float(abs(found).max())
     for row, col in ((0, 0), (n // 2, n // 2), (n // 2, 2), (n - 1, 3)):
         r, c = np.divmod(np.arange(n * n), n)

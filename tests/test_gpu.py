@@ -4,11 +4,11 @@ from copy import deepcopy
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
 from pretend_gpu import move, pretend_gpu
 
 import dualmech
+from bookbuild import tiny
 from dualmech import edits as E
 from dualmech import probes, stimuli
 from dualmech.checks import check_model

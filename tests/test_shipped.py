@@ -5,9 +5,9 @@ import json
 import pytest
 
 import dualmech
+import organism
 from dualmech import edits as E
 from dualmech import stimuli as S
-from dualmech import train
 from dualmech._paths import data_dir
 from dualmech.loading import SHIPPED, check_files
 from dualmech.metrics import wilson
@@ -35,9 +35,9 @@ def test_files(name):
 
 
 def test_the_shipped_processor_is_the_recipes(shipped):
-    tokenizer = train.build_processor().tokenizer
+    tokenizer = organism.build_processor().tokenizer
     assert shipped.words == tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    assert shipped.prompt("The key is ") == train.build_processor().apply_chat_template(
+    assert shipped.prompt("The key is ") == organism.build_processor().apply_chat_template(
         [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "The key is "}]}],
         add_generation_prompt=True,
         tokenize=False,

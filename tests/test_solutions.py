@@ -1,4 +1,4 @@
-"""The folded solutions of exercises, put in the place of their stubs, pass the checks beside them."""
+"""The folded solutions of exercises, in the place of their stubs, pass the checks beside them."""
 
 import os
 import re

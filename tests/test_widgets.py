@@ -5,8 +5,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from dualmech import drawing
 from dualmech import stimuli as S
-from dualmech import widgets
+from live import widgets
 
 matplotlib.use("Agg")
 
@@ -37,7 +38,7 @@ def test_the_scene_builder_answers_anew_when_a_menu_changes(vlm):
     shown = box.children[2]
 
     def answer(colours, asked, reach):
-        trial = S.trial(tuple(S.Item("square", c) for c in colours), asked, "squares")
+        trial = S.trial(tuple(drawing.Item("square", c) for c in colours), asked, "squares")
         word = vlm.answer([trial.stimulus.image], [trial.question])[0]
         side = 2 * reach + 1
         return (

@@ -28,11 +28,12 @@ class Family:
     layout: config -> (rows and columns of the token grid, pixels per visual token).
     pixels: (image processor, PIL images of canvas size, side) -> the model's image arguments.
     placeholder: what the chat template writes for an image.
-    expand: (grid) -> what the model expects in its place.
+    expand: (rows, columns) -> what the model expects in its place.
     architecture: name of the TransformerLens adapter; adapt changes that adapter if need be.
     type_ids: name of the argument that marks image tokens, if the model has one.
     native_rope: "1d", or "mrope" if image tokens have a row and a column of their own.
     precisions: those in which the language model does not overflow.
+    native: whether it takes pictures of any size, with a token grid of their own.
     """
 
     name: str
@@ -40,16 +41,17 @@ class Family:
     layout: Callable
     pixels: Callable
     placeholder: str = "<image>"
-    expand: Callable[[int], str] | None = None
+    expand: Callable[[int, int], str] | None = None
     architecture: str = "LlavaForConditionalGeneration"
     adapt: Callable | None = None
     type_ids: str | None = None
     native_rope: str = "1d"
     precisions: tuple[str, ...] = PRECISIONS
+    native: bool = False
 
-    def expanded(self, grid: int) -> str:
-        """What stands in the text for an image of grid x grid visual tokens."""
-        return self.expand(grid) if self.expand else self.placeholder * grid * grid
+    def expanded(self, rows: int, cols: int) -> str:
+        """What stands in the text for an image of rows x columns visual tokens."""
+        return self.expand(rows, cols) if self.expand else self.placeholder * rows * cols
 
 
 # --- token grids ---------------------------------------------------------------------
@@ -121,17 +123,17 @@ def _global_view(processor, images, side):
 # --- what stands for an image in the text --------------------------------------------
 
 
-def _gemma_text(grid):
-    return f"\n\n<start_of_image>{'<image_soft_token>' * grid * grid}<end_of_image>\n\n"
+def _gemma_text(rows, cols):
+    return f"\n\n<start_of_image>{'<image_soft_token>' * rows * cols}<end_of_image>\n\n"
 
 
-def _pixtral_text(grid):
-    return "[IMG_BREAK]".join(["[IMG]" * grid] * grid) + "[IMG_END]"
+def _pixtral_text(rows, cols):
+    return "[IMG_BREAK]".join(["[IMG]" * cols] * rows) + "[IMG_END]"
 
 
-def _global_text(grid):
+def _global_text(rows, cols):
     fake = "<fake_token_around_image>"
-    return f"{fake}<global-img>{'<image>' * grid * grid}{fake}"
+    return f"{fake}<global-img>{'<image>' * rows * cols}{fake}"
 
 
 # --- TransformerLens -----------------------------------------------------------------
@@ -183,6 +185,7 @@ _QWEN = {
     "placeholder": "<|image_pad|>",
     "type_ids": "mm_token_type_ids",
     "native_rope": "mrope",
+    "native": True,
 }
 _IDEFICS = {
     "layout": _shuffled_layout,
@@ -194,11 +197,11 @@ FAMILIES: dict[str, Family] = {
     "llava": Family("LLaVA", "LlavaForConditionalGeneration", patches, _uncropped),
     "pixtral": Family(
         "Pixtral", "LlavaForConditionalGeneration", _pixtral_layout, as_they_are, "[IMG]",
-        _pixtral_text, adapt=tower_as_one_block,
+        _pixtral_text, adapt=tower_as_one_block, native=True,
     ),
     "llava_onevision": Family(
         "LLaVA-OneVision", "LlavaOnevisionForConditionalGeneration", patches, _one_view,
-        expand=lambda grid: "<image>" * (grid * grid + 1),  # the last one is a line break
+        expand=lambda rows, cols: "<image>" * (rows * cols + 1),  # the last one is a line break
         architecture="LlavaOnevisionForConditionalGeneration",
     ),
     "gemma3": Family(

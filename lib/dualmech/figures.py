@@ -1,41 +1,24 @@
-"""How a figure reaches the reader: one look, and never without words for who cannot see it."""
+"""How a figure reaches the reader (all chapters): one look, and never without words for who cannot
+see it."""
 
 import base64
 import html
 import io
 import re
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 # Okabe and Ito's colours, safe for colour-blind readers; without yellow, which fades on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vP*"
 SHORTEST_ALT = 20
 
 
 def use_style() -> None:
-    """Matplotlib defaults: letters that can still be read when a page is 360 pixels wide."""
-    import matplotlib as mpl
-
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (5.6, 3.6),
-            "figure.facecolor": "white",
-            "figure.constrained_layout.use": True,
-            "savefig.dpi": 160,
-            "font.size": 14,
-            "axes.titlesize": 15,
-            "xtick.labelsize": 13,
-            "ytick.labelsize": 13,
-            "legend.fontsize": 13,
-            "legend.frameon": False,
-            "axes.prop_cycle": mpl.cycler(color=COLOURS),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "lines.linewidth": 2.0,
-            "image.cmap": "cividis",
-            "image.interpolation": "nearest",
-        }
-    )
+    """Matplotlib's defaults for the book, from `book.mplstyle`."""
+    plt.style.use(Path(__file__).with_name("book.mplstyle"))
 
 
 def show(fig, alt: str, caption: str | None = None, name: str | None = None) -> None:
@@ -43,7 +26,6 @@ def show(fig, alt: str, caption: str | None = None, name: str | None = None) -> 
 
     `alt` says what a reader would see, in a sentence or two. `name` is the figure's anchor.
     """
-    import matplotlib.pyplot as plt
     from IPython.display import display
 
     shown = Shown(fig, alt, caption, name)
@@ -102,6 +84,35 @@ def bare(ax, title: str = "") -> None:
     ax.spines[:].set(visible=True, color="0.6")
 
 
+def pictures(images, titles, columns: int = 3):
+    """Images enlarged without smoothing, each in a frame and under a short title."""
+    wide = min(2.8, 5.6 / columns)
+    return _tiles(images, titles, columns, (columns * wide, wide + 0.35, 0))[0]
+
+
+def maps(grids, titles, label: str, low: float = 0.0, high: float = 1.0, columns: int = 3):
+    """Heat maps over the token grid, (rows, cols) each, with one colour bar."""
+    size = (6.0, 6.0 / columns + 0.3, 0.9)
+    fig, axes, drawn = _tiles(grids, titles, columns, size, vmin=low, vmax=high)
+    fig.colorbar(drawn, ax=axes, orientation="horizontal", label=label, fraction=0.06, pad=0.03)
+    return fig
+
+
+def _tiles(images, titles, columns: int, size: tuple, **how):
+    """Figure, axes and the last image; size: width, height of a row and of the rest, in inches."""
+    if len(images) != len(titles):
+        raise ValueError(f"{len(images)} images but {len(titles)} titles")
+    rows = -(-len(images) // columns)
+    whole = (size[0], rows * size[1] + size[2])
+    fig, axes = plt.subplots(rows, columns, figsize=whole, squeeze=False)
+    for ax in axes.flat[len(images) :]:
+        ax.set_visible(False)
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        drawn = ax.imshow(image, **how)
+        bare(ax, title)
+    return fig, axes, drawn
+
+
 def _reference(ax, lines: dict | None) -> list:
     """Dashed lines across axes, {words: height}; returns their handles."""
     look = {"color": "0.35", "linewidth": 1.5, "zorder": 1}
@@ -111,41 +122,22 @@ def _reference(ax, lines: dict | None) -> list:
     ]
 
 
-def pictures(images, titles, columns: int = 3):
-    """Images enlarged without smoothing, each in a frame and under a short title."""
-    import matplotlib.pyplot as plt
-
-    if len(images) != len(titles):
-        raise ValueError(f"{len(images)} images but {len(titles)} titles")
-    rows, wide = -(-len(images) // columns), min(2.8, 5.6 / columns)
-    size = (columns * wide, rows * (wide + 0.35))
-    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-    for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(image)
-        bare(ax, title)
-    for ax in axes.flat[len(images) :]:
-        ax.set_visible(False)
-    return fig
-
-
 def shares(series: dict, xlabel: str = "", ylabel: str = "accuracy", lines: dict | None = None):
     """Shares as dots with their intervals: {series: {place on the x axis: a `metrics.share`}}.
 
     lines: {words: height}, drawn dashed across the figure.
     """
-    import matplotlib.pyplot as plt
-
     places = list(dict.fromkeys(place for one in series.values() for place in one))
     fig, ax = plt.subplots(figsize=(5.6, 4.2))
     handles = []
     for k, (name, one) in enumerate(series.items()):
         aside = (k - (len(series) - 1) / 2) * 0.5 / len(series)
         x = [places.index(place) + aside for place in one]
-        value = [s["value"] for s in one.values()]
-        low = [max(0, s["value"] - s["low"]) for s in one.values()]
-        high = [max(0, s["high"] - s["value"]) for s in one.values()]
-        look = {"fmt": "osD^vP*"[k % 7], "color": COLOURS[k % len(COLOURS)], "capsize": 4}
-        handles.append(ax.errorbar(x, value, (low, high), label=name, markersize=8, **look))
+        value, low, high = (np.array([s[key] for s in one.values()])
+                            for key in ("value", "low", "high"))  # fmt: skip
+        reach = np.maximum(0, (value - low, high - value))
+        look = {"fmt": MARKERS[k % 7], "color": COLOURS[k % 7], "markersize": 8, "capsize": 4}
+        handles.append(ax.errorbar(x, value, reach, label=name, **look))
     handles += _reference(ax, lines)
     ax.set(ylim=(-0.04, 1.04), xlim=(-0.5, len(places) - 0.5), xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(range(len(places)), [str(place) for place in places])
@@ -162,37 +154,17 @@ def curves(
     lines: {words: height}, drawn dashed.  ax: draw here, without a legend, instead of on a
     new figure.  Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
     alone = ax is None
     fig, ax = plt.subplots(figsize=(5.6, 4.2)) if alone else (ax.figure, ax)
     for k, (name, one) in enumerate(series.items()):
-        x, stats = list(one), list(one.values())
-        look = {"color": COLOURS[k % len(COLOURS)], "marker": "osD^vP*"[k % 7], "markersize": 6}
-        ax.plot(x, [s["value"] for s in stats], label=name, **look)
-        low, high = [s["low"] for s in stats], [s["high"] for s in stats]
-        ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+        x, colour = list(one), COLOURS[k % 7]
+        value, low, high = ([s[key] for s in one.values()] for key in ("value", "low", "high"))
+        ax.plot(x, value, label=name, color=colour, marker=MARKERS[k % 7], markersize=6)
+        ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     _reference(ax, lines)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if alone and len(series) + len(lines or {}) > 1:
         fig.legend(loc="outside lower center", ncols=2)
-    return fig
-
-
-def maps(grids, titles, label: str, low: float = 0.0, high: float = 1.0, columns: int = 3):
-    """Heat maps over the token grid, (rows, cols) each, with one colour bar."""
-    import matplotlib.pyplot as plt
-
-    if len(grids) != len(titles):
-        raise ValueError(f"{len(grids)} maps but {len(titles)} titles")
-    rows, wide = -(-len(grids) // columns), 6.0 / columns
-    fig, axes = plt.subplots(rows, columns, figsize=(6.0, rows * (wide + 0.3) + 0.9), squeeze=False)
-    for ax in axes.flat[len(grids) :]:
-        ax.set_visible(False)
-    for ax, grid, title in zip(axes.flat, grids, titles, strict=False):
-        drawn = ax.imshow(grid, vmin=low, vmax=high)
-        bare(ax, title)
-    fig.colorbar(drawn, ax=axes, orientation="horizontal", label=label, fraction=0.06, pad=0.03)
     return fig
 
 

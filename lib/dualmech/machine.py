@@ -1,4 +1,4 @@
-"""Is this machine ready for the book?  The set-up cell of every chapter asks `ready()`."""
+"""`ready()` for the set-up cell of every chapter; free memory; batches that fit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ready() -> None:
         install(missing)
     from . import figures
 
-    figures.say(facts(installed(), *memory()))
+    figures.say(facts(installed()))
 
 
 # --- packages ------------------------------------------------------------------------
@@ -206,20 +206,6 @@ def _encoding(vlm) -> int:
     return patches * (6 * width + 2 * inner) * vlm.model.dtype.itemsize
 
 
-def memory() -> tuple[int, int, tuple[int, int] | None, str]:
-    """Bytes of RAM free; of the first GPU the bytes free, the compute capability and the name.
-
-    Without a GPU the second number is that of the RAM again, and the last two are None and "".
-    """
-    import torch
-
-    ram = free_memory(torch.device("cpu"))
-    if not torch.cuda.is_available():
-        return ram, ram, None, ""
-    free = free_memory(torch.device("cuda"))
-    return ram, free, torch.cuda.get_device_capability(), torch.cuda.get_device_name()
-
-
 def has_bfloat16(capability: tuple[int, int] | None) -> bool:
     """Whether a GPU computes in bfloat16 itself; older ones imitate it, slowly."""
     return capability is not None and capability >= BFLOAT16
@@ -235,23 +221,20 @@ def precision(weights: int, free: int, capability: tuple[int, int] | None = None
     return "bfloat16" if SPARE * weights > free and has_bfloat16(capability) else "float32"
 
 
-def facts(
-    there: dict[str, str],
-    ram: int,
-    free: int,
-    capability: tuple[int, int] | None = None,
-    gpu: str = "",
-) -> str:
+def facts(there: dict[str, str]) -> str:
     """One line: versions, memory, and the largest model that `precision` would let in.
 
-    there: from `installed()`; the rest: from `memory()`.
+    there: from `installed()`.
     """
+    import torch
+
     versions = ", ".join(f"{name} {there.get(name, 'missing')}" for name in SHOWN)
-    place = f"{gpu} with {free / GIB:.1f} GiB free" if gpu else "No GPU"
-    most = free / SPARE / 4 / 1e9
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    capability = torch.cuda.get_device_capability() if gpu else None
+    free = free_memory(torch.device("cuda" if gpu else "cpu")) / GIB
+    most = free * GIB / SPARE / 4 / 1e9
     halves = f", {2 * most:.1f} billion in bfloat16" if has_bfloat16(capability) else ""
     return (
-        f"Python {'.'.join(map(str, sys.version_info[:3]))}, {versions}. "
-        f"{place}, {ram / GIB:.1f} GiB of RAM free: "
+        f"Python {sys.version.split()[0]}, {versions}. {gpu or 'No GPU'}, {free:.1f} GiB free: "
         f"room for {most:.1f} billion parameters in float32{halves}."
     )

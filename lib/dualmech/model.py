@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from . import families, identity, runs, stimuli
+from . import families, identity, pictures, runs, stimuli
 from .families import Family, ModelError
 from .machine import in_batches
 
@@ -88,6 +88,18 @@ class VLM:
         """(height, width) of an image in pixels."""
         return self.grid[0] * self.px, self.grid[1] * self.px
 
+    def native(self, picture, most: int = 1024) -> VLM:
+        """The same model on the token grid of a picture of any shape, of at most `most` tokens:
+        regions, probes and sweeps follow it.  Raises ModelError for a family of one canvas.
+        """
+        if not self.family.native:
+            raise ModelError(
+                f"{self.family.name} models have one canvas: use fit='pad', 'crop' or 'stretch'"
+            )
+        wide, high = pictures.upright(picture).size
+        scale = min(1.0, (most * self.px**2 / (wide * high)) ** 0.5) / self.px
+        return replace(self, grid=(max(1, int(high * scale)), max(1, int(wide * scale))))
+
     @property
     def geometry(self) -> stimuli.Geometry:
         """Sizes of the synthetic canvases on this token grid (the paper's own, if it has one)."""
@@ -124,20 +136,15 @@ class VLM:
 
         Raises ModelError for anything else.
         """
-        if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-            image = Image.fromarray(image)
-        if not isinstance(image, Image.Image):
-            raise ModelError(
-                f"expected a PIL image or a uint8 array (H, W, 3), got {type(image).__name__}"
-            )
+        image = pictures.upright(image)
         high, wide = self.canvas
-        factor = image.height // high
-        if factor < 1 or (image.width, image.height) != (wide * factor, high * factor):
+        factor = max(1, image.height // high)
+        if image.size != (wide * factor, high * factor):
             raise ModelError(
                 f"{self.name} takes images of {wide} x {high} pixels or an exact multiple, got "
-                f"{image.width} x {image.height}: crop or pad to a square and resize it"
+                f"{image.width} x {image.height}: `vlm.answer` and `pictures.fitted` take any"
             )
-        return image.convert("RGB").reduce(factor) if factor > 1 else image.convert("RGB")
+        return image.reduce(factor) if factor > 1 else image
 
     def prompt(self, question: str) -> str:
         """The question in the model's chat template, up to the point where it answers.
@@ -163,15 +170,12 @@ class VLM:
         _check_lists(images, questions)
         checked = [self.check_image(image) for image in images]
         self._check_words(questions)
-        texts = []
-        for text in map(self.prompt, questions):
-            if text.count(self.family.placeholder) != 1:
-                raise ModelError(
-                    f"the chat template of {self.name} writes {self.family.placeholder!r} "
-                    f"{text.count(self.family.placeholder)} times for one image"
-                )
-            whole = self.family.expanded(self.grid[0])
-            texts.append(text.replace(self.family.placeholder, whole))
+        mark, texts = self.family.placeholder, [self.prompt(question) for question in questions]
+        if found := [n for text in texts if (n := text.count(mark)) != 1]:
+            raise ModelError(
+                f"the chat template of {self.name} writes {mark!r} {found[0]} times for one image"
+            )
+        texts = [text.replace(mark, self.family.expanded(*self.grid)) for text in texts]
         begun = texts[0].startswith(self.tokenizer.bos_token or "\0")  # the template did it
         x = self.tokenizer(
             texts, return_tensors="pt", padding=True, padding_side="left",
@@ -191,17 +195,12 @@ class VLM:
 
     def _check_words(self, questions: list[str]) -> None:
         """Only a closed vocabulary has words that it does not know."""
-        if not self._closed:
-            return
-        core = self.tokenizer.backend_tokenizer
-        closed = {self.tokenizer.unk_token_id, *self.tokenizer.all_special_ids}
-        for question in questions:
-            words = core.pre_tokenizer.pre_tokenize_str(question.lower())
-            bad = [w for w, _ in words if self.tokenizer.convert_tokens_to_ids(w) in closed]
-            if bad:
+        split = self.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+        unknown = {self.tokenizer.unk_token_id, *self.tokenizer.all_special_ids}
+        for word, _ in (pair for text in questions if self._closed for pair in split(text.lower())):
+            if self.tokenizer.convert_tokens_to_ids(word) in unknown:
                 raise ModelError(
-                    f"{self.name} does not know the word {bad[0]!r}; its words are "
-                    "listed by `vlm.words`"
+                    f"{self.name} does not know the word {word!r}; `vlm.words` lists its words"
                 )
 
     @property
@@ -270,14 +269,13 @@ class VLM:
 
         Raises ModelError if no spelling is a single token.
         """
-        tokenizer, ids = self.tokenizer, []
-        for form in (word.lower(), word.capitalize()):
-            # as the vocabulary has it, too: some tokenizers put a space before all that they read
-            ids.append(tokenizer.convert_tokens_to_ids(form))
-            for spelling in (form, " " + form):
-                found = tokenizer(spelling, add_special_tokens=False)["input_ids"]
-                ids += found if len(found) == 1 else []
-        ids = {i for i in ids if i is not None and i != tokenizer.unk_token_id}
+        tokenizer, forms = self.tokenizer, (word.lower(), word.capitalize())
+        # as the vocabulary has it, too: some tokenizers put a space before all that they read
+        ids = {tokenizer.convert_tokens_to_ids(form) for form in forms}
+        for spelling in (*forms, *(" " + form for form in forms)):
+            found = tokenizer(spelling, add_special_tokens=False)["input_ids"]
+            ids |= set(found) if len(found) == 1 else set()
+        ids -= {None, tokenizer.unk_token_id}
         if not ids:
             raise ModelError(f"{word!r} is not a single token of {self.name}; choose another word")
         return sorted(ids)
@@ -309,12 +307,23 @@ class VLM:
         best = logits.argmax(-1).tolist()
         return [self.tokenizer.decode([i]).strip().lower() for i in best]
 
-    def answer(self, images: list, questions: list[str], batch: int = 64) -> list[str]:
+    def answer(
+        self, images: list, questions: list[str], batch: int = 64, fit: str = "pad"
+    ) -> list[str]:
         """One word per image and question.
 
-        images: PIL images of canvas size or an exact multiple; questions: as many strings.
-        Raises ModelError for wrong sizes, unequal lengths or unknown words.
+        images: pictures of any size and kind (see `pictures.upright`); questions: as many strings;
+        fit: how a picture of another shape comes on the model's canvas, "pad" (with white),
+        "crop", "stretch", or "native", where the token grid follows the picture (families that
+        take any size; see `native`).  Raises ModelError for what is no picture, unequal lengths or
+        unknown words.
         """
+        if fit == "native":
+            _check_lists(images, questions)
+            asked = zip(images, questions, strict=True)
+            return [self.native(i).answer([i], [q], fit="stretch")[0] for i, q in asked]
+        _check_lists(images, questions)
+        images = [pictures.fitted(image, self.canvas, fit) for image in images]
         return self._asked(images, questions, batch, lambda x: self.decode(self.logits(x)))
 
     @torch.no_grad()

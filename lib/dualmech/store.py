@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from . import identity
 
 # Modules that show or keep what was measured, and decide nothing of it.
-SHOWING = ("__main__", "figures", "machine", "record", "store")
+SHOWING = ("__main__", "figures", "machine", "paper", "record", "store")
 
 
 def cache_dir() -> Path:

@@ -1,5 +1,6 @@
 """The recipe: its data, its masks, and that a stopped run ends where an unbroken one does."""
 
+import hashlib
 import json
 import random
 import re
@@ -13,11 +14,13 @@ import torch
 from torch.testing import assert_close
 
 import dualmech
+import organism as T
+from dualmech import drawing, scenes
 from dualmech import stimuli as S
-from dualmech import train as T
+from organism import images, items
 
 TOY = T.toy(T.Recipe())
-RED, GREEN, BLUE = (S.Item("square", c) for c in ("red", "green", "blue"))
+RED, GREEN, BLUE = (drawing.Item("square", c) for c in ("red", "green", "blue"))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,9 @@ def test_a_tile_is_alone_in_the_centre_of_white():
 
 
 def test_token_labels_by_hand():
-    s = S.row_of((S.Item("square", "red"), S.Item("heart", "blue"), S.Item("star", "gray")))
+    s = S.row_of(
+        (drawing.Item("square", "red"), drawing.Item("heart", "blue"), drawing.Item("star", "gray"))
+    )
     kinds, tints = T.token_labels(s)
     for place, item in enumerate(s.items):
         block = np.s_[5:7, 4 * place + 1 : 4 * place + 3]
@@ -68,7 +73,7 @@ def test_token_labels_by_hand():
         assert {T.TINTS[i] for i in tints[block].ravel() if i >= 0} == {item.colour}
         kinds[block] = tints[block] = 0
     assert not kinds.any() and not tints.any()
-    objects = S.row_of((S.Item("pot"), S.Item("key")))
+    objects = S.row_of((drawing.Item("pot"), drawing.Item("key")))
     assert set(T.token_labels(objects)[1].ravel()) <= {0, -1}, "objects have no colour"
 
 
@@ -93,7 +98,7 @@ def test_layout_labels_by_hand():
         "middle of the row": ("square", "green"),
         "top-most": None, "bottom-most": None, "middle of the column": None,
     }  # fmt: skip
-    two = told(S.draw((S.Item("pot"), S.Item("key")), [(0, 5), (5, 0)]))
+    two = told(S.draw((drawing.Item("pot"), drawing.Item("key")), [(0, 5), (5, 0)]))
     assert two == {
         "left-most": ("key", "none"), "right-most": ("pot", "none"), "middle of the row": None,
         "top-most": ("pot", "none"), "bottom-most": ("key", "none"), "middle of the column": None,
@@ -101,13 +106,13 @@ def test_layout_labels_by_hand():
 
 
 def test_pairwise_questions():
-    assert T.pairwise_question(RED, BLUE, False) == (
+    assert S.pairwise_question(RED, BLUE, False) == (
         "Is the red square to the left or to the right of the blue square? Answer with one word."
     )
-    assert T.pairwise_question(RED, BLUE, False, swap=True) == (
+    assert S.pairwise_question(RED, BLUE, False, swap=True) == (
         "Is the red square to the right or to the left of the blue square? Answer with one word."
     )
-    assert T.pairwise_question(S.Item("key"), S.Item("pot"), True) == (
+    assert S.pairwise_question(drawing.Item("key"), drawing.Item("pot"), True) == (
         "Is the key above or below the pot? Answer with one word."
     )
 
@@ -195,10 +200,10 @@ def test_nothing_is_asked_of_what_has_no_name():
     rng, talk, strange = np.random.RandomState(5), random.Random(0), 0
     for _ in range(60):
         s = T.training_stimulus(rng, 0.25)
-        unnamed = [i for i in s.items if S.UNNAMED in (i.colour, i.shape)]
+        unnamed = [i for i in s.items if T.UNNAMED in (i.colour, i.shape)]
         strange += bool(unnamed)
         for turn in T.dialogue(s, talk):
-            assert S.UNNAMED not in " ".join(turn)
+            assert T.UNNAMED not in " ".join(turn)
             kind, truth = answered(s, turn[0])
             assert kind == "middle" or turn[1] == truth
     assert strange > 10
@@ -226,13 +231,13 @@ def test_stage_three_shows_random_outlines_and_names_them_by_their_colour():
         coloured = [i for i in s.items if i.colour is not None]
         count["all"] += len(coloured)
         count["outline"] += sum(i.outline is not None for i in coloured)
-        count["colour"] += sum(i.colour == S.UNNAMED for i in coloured)
+        count["colour"] += sum(i.colour == T.UNNAMED for i in coloured)
         assert not any(i.blend for i in coloured) and not S.heldout_combinations(s.items, s.boxes)
         for i in (i for i in coloured if i.outline is not None):
-            partners = [shape for shape, colour in S.SHAPE_PAIRS if colour == i.colour]
+            partners = [shape for shape, colour in drawing.SHAPE_PAIRS if colour == i.colour]
             assert all(T.likeness(i, shape) < 0.6 for shape in partners)
         for turn in T.dialogue(s, talk):
-            assert S.UNNAMED not in " ".join(turn)
+            assert T.UNNAMED not in " ".join(turn)
             kind, truth = answered(s, turn[0])
             assert kind == "middle" or turn[1] == truth
             asked += bool(re.search(r"(of|above|below) the \w+ shape is", turn[0]))
@@ -242,19 +247,19 @@ def test_stage_three_shows_random_outlines_and_names_them_by_their_colour():
 
 
 def test_likeness_by_hand():
-    assert T.likeness(S.Item("circle", "red"), "circle") == 1
+    assert T.likeness(drawing.Item("circle", "red"), "circle") == 1
     r, h = 0.9, 1 / 3  # a circle, and half the width of a cross's arms, in a box of 2 x 2
     strip = 2 * (h * (r * r - h * h) ** 0.5 + r * r * np.arcsin(h / r))
     both, circle, cross = 2 * strip - (2 * h) ** 2, np.pi * r * r, 4 - 4 * (1 - h) ** 2
-    found = T.likeness(S.Item("circle", "red"), "cross")
+    found = T.likeness(drawing.Item("circle", "red"), "cross")
     assert found == pytest.approx(both / (circle + cross - both), abs=0.03)
 
 
-@pytest.mark.parametrize("shape", S.SHAPES[1:])
+@pytest.mark.parametrize("shape", drawing.SHAPES[1:])
 def test_a_turned_shape_is_found_to_be_like_itself(shape):
-    turned = T.turned(shape, 16)
+    turned = items.turned(shape, 16)
     assert turned.shape == (24, 16, 16)
-    upright = S.sprite(S.Item(shape, "red"), 16)[..., 3].copy()
+    upright = drawing.Item(shape, "red").sprite(16)[..., 3].copy()
     assert_close(turned[0], upright, rtol=0, atol=1e-6)
     assert_close(turned[6], np.rot90(upright).copy(), rtol=0, atol=0.1)
 
@@ -289,11 +294,20 @@ def test_the_tokenizer_knows_every_word_it_is_asked_and_answers_in_one(tokenizer
             answers |= {trial.answer, *trial.candidates}
         items = S.task_items(task)
         for first, second, vertical, swap in product(items, items, (False, True), (False, True)):
-            asked.add(T.pairwise_question(first, second, vertical, swap))
+            asked.add(S.pairwise_question(first, second, vertical, swap))
     for s in drawn:
         for question, answer in T.dialogue(s, talk):
             asked |= {question, answer}
-    answers |= {"left", "right", "above", "below", "two", "three", *S.SHAPES, *S.COLOURS}
+    answers |= {
+        "left",
+        "right",
+        "above",
+        "below",
+        "two",
+        "three",
+        *drawing.SHAPES,
+        *drawing.COLOURS,
+    }
     for question in asked:
         assert tokenizer.unk_token_id not in tokenizer(question)["input_ids"], question
     ids = {}
@@ -316,6 +330,105 @@ def test_the_tokenizer_word_by_word(tokenizer):
         "<s>", "<image>", "key", "assistant:", "red", "</s>",
     ]  # fmt: skip
     assert [tokenizer.convert_ids_to_tokens(i) for i in range(6)] == list(T.SPECIAL)
+
+
+# --- items and images ---------------------------------------------------------------
+
+
+def test_training_never_shows_a_heldout_combination():
+    rng = np.random.RandomState(99)
+    held = {
+        frozenset(i.answer for i in t.stimulus.items)
+        for task in ("squares", "objects")
+        for t in S.trials(task, heldout=True)
+    }
+    held_pairs = set(drawing.SHAPE_PAIRS) - {("square", "red")}
+    kinds = set()
+    for _ in range(3000):
+        drawn = T.training_stimulus(rng)
+        assert S.heldout_combinations(drawn.items, drawn.boxes) == []
+        assert frozenset(i.answer for i in drawn.items) not in held
+        assert not {(i.shape, i.colour) for i in drawn.items} & held_pairs
+        kinds.add((len(drawn.items), drawn.items[0].colour is None))
+    assert kinds == {(2, True), (2, False), (3, True), (3, False)}
+
+
+def test_training_images_have_the_same_bytes_everywhere():
+    rng = np.random.RandomState([0, 0, 1])
+    drawn = np.stack([T.training_stimulus(rng).pixels for _ in range(32)])
+    assert hashlib.sha256(drawn.tobytes()).hexdigest()[:16] == "5edd18c80219cc21"
+
+
+def test_unnamed_colours_and_shapes_by_hand():
+    red = (255, 0, 0)
+    plain, other = (drawing.Item(s, "red").sprite(16)[..., 3] for s in ("circle", "cross"))
+    pink = T.TrainingItem("circle", T.UNNAMED, (250, 90, 140)).sprite(16)
+    assert (pink[..., 3] == plain).all() and (pink[..., :3] == (250, 90, 140)).all()
+    for how, want in (
+        ("union", np.maximum(plain, other)),
+        ("overlap", np.minimum(plain, other)),
+        ("difference", abs(plain - other)),
+    ):
+        mixed = T.TrainingItem(T.UNNAMED, "red", blend=("circle", "cross", how)).sprite(16)
+        assert (mixed[..., 3] == want).all() and (mixed[..., :3] == red).all()
+    outline = T.TrainingItem(T.UNNAMED, "red", outline=7).sprite(16)
+    assert (outline[..., :3] == red).all() and 10 < outline[..., 3].sum() < 200
+    assert T.TrainingItem(T.UNNAMED, "red", outline=7).name == "red shape"
+    shade = T.TrainingItem("square", "red", (230, 9, 9)).sprite(16, full=True)
+    assert (shade == (230, 9, 9, 1)).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_random_polygon_fits_its_box(seed):
+    corners = np.array(T.random_polygon(seed))
+    assert 4 <= len(corners) <= 12 and (abs(corners) <= 1).all()
+    assert T.random_polygon(seed) == T.random_polygon(seed) != T.random_polygon(seed + 1)
+
+
+def test_unnamed_items_are_labelled_and_held_apart():
+    rng = np.random.RandomState(5)
+    partners = {s: np.array(drawing.COLOURS[c]) for s, c in drawing.SHAPE_PAIRS if s != "square"}
+    seen = {"colour": 0, "shape": 0, "named": 0}
+    for _ in range(300):
+        for item in T.training_stimulus(rng, 0.25).items:
+            if item.colour is None:
+                assert item.rgb is None
+                continue
+            kind, tint = images.labels_of(item)
+            assert (kind == -1) == (item.shape == T.UNNAMED)
+            assert (tint == -1) == (item.colour == T.UNNAMED)
+            if tint == -1:
+                seen["colour"] += 1
+                if item.shape in partners:
+                    assert abs(np.array(item.rgb) - partners[item.shape]).max() > 30
+            else:
+                seen["shape" if kind == -1 else "named"] += 1
+                assert abs(np.array(item.rgb) - drawing.COLOURS[item.colour]).max() <= 30
+                drawn = item.blend[:2] if item.blend else [item.shape] * (item.shape != "square")
+                assert all((s, item.colour) not in drawing.SHAPE_PAIRS for s in drawn)
+    total = sum(seen.values())
+    for kind in ("colour", "shape"):
+        assert seen[kind] / total == pytest.approx(0.25, abs=0.05)
+    named = [T.training_stimulus(rng) for _ in range(50)]
+    assert all(T.UNNAMED not in (i.shape, i.colour) for s in named for i in s.items)
+
+
+@pytest.mark.parametrize(
+    ("words", "item"),
+    [
+        ("an unnamed colour needs an rgb", ("square", T.UNNAMED)),
+        ("an unnamed shape, and no other, needs a blend", (T.UNNAMED, "red")),
+        ("an unnamed shape, and no other", ("star", "red", None, ("star", "heart", "union"))),
+        ("an unnamed shape, and no other", ("star", "red", None, None, 1)),
+        ("a random outline", (T.UNNAMED, "red", None, ("star", "heart", "union"), 1)),
+        ("drawn in its own colours; leave rgb out", ("key", None, (1, 2, 3))),
+        ("unknown object 'banana'", ("banana",)),
+        ("unknown colour 'teal'", (T.UNNAMED, "teal", None, None, 1)),
+    ],
+)
+def test_an_item_that_cannot_be_shown_in_training(words, item):
+    with pytest.raises(ValueError, match=words):
+        T.TrainingItem(*item)
 
 
 # --- packing -------------------------------------------------------------------------
@@ -544,7 +657,7 @@ def test_only_the_layout_objective_asks_where(tmp_path, objective, stats):
 
 
 def test_pixels_are_normalised_as_the_processor_does():
-    s = S.scene(np.random.RandomState(0))
+    s = scenes.scene(np.random.RandomState(0))
     images = T.build_processor().image_processor
     want = images([s.image], return_tensors="pt")["pixel_values"]
     assert_close(T.normalise(torch.from_numpy(s.pixels)[None]), want, rtol=0, atol=1e-6)
@@ -557,7 +670,7 @@ def packed(turns, tokenizer):
 
 
 def test_the_visual_tokens_of_training_are_a_readers(finished, language):
-    drawn = [S.row_of((RED, GREEN, BLUE), full=True), S.scene(np.random.RandomState(1))]
+    drawn = [S.row_of((RED, GREEN, BLUE), full=True), scenes.scene(np.random.RandomState(1))]
     pixels = torch.from_numpy(np.stack([s.pixels for s in drawn]))
     visual = language.model.model.multi_modal_projector(language.visual_states(pixels, 0))
     vlm = dualmech.load(finished, device="cpu")

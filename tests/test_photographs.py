@@ -15,9 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dualmech import datasets as D
+import photographs as D
+from dualmech import drawing, stimuli
 from dualmech import edits as E
-from dualmech import stimuli, train
+from photographs import questions, web
 
 COLOURS = {"mug": (200, 0, 0), "beer-bottle": (0, 200, 0), "cap": (0, 0, 200)}
 
@@ -140,9 +141,9 @@ def test_the_two_orders_of_both_forms(coco):
 def test_the_direct_form_is_the_one_the_shipped_models_are_trained_on(tmp_path):
     D.drawn_coco(tmp_path, 4)
     for q in D.coco_spatial(tmp_path):
-        items = stimuli.Item(q.subject), stimuli.Item(q.other)
+        items = drawing.Item(q.subject), drawing.Item(q.other)
         vertical = "above" in q.options
-        known = [train.pairwise_question(*items, vertical, swap) for swap in (False, True)]
+        known = [stimuli.pairwise_question(*items, vertical, swap) for swap in (False, True)]
         assert list(D.two_orders(q)) == known
 
 
@@ -165,7 +166,7 @@ def test_a_picture_is_padded_and_its_boxes_with_it(tmp_path, size, box):
     red[top - 1 : bottom + 1, left - 1 : right + 1] = False
     assert not red.any()
     border = pixels[:24] if size[0] > size[1] else pixels[:, :24]
-    assert (border == D.PADDING).all()
+    assert (border == questions.PADDING).all()
 
 
 def test_composites_join_the_halves_of_two_pictures(whatsup):
@@ -413,7 +414,7 @@ def test_a_data_set_is_fetched_unpacked_and_loaded_once(server, tmp_path, name, 
     draw(tmp_path / "made")
     archive = packed(tmp_path / "made", kind)
     sources = []
-    for file, _, kept in D.SOURCES[name]:
+    for file, _, kept in web.SOURCES[name]:
         server.files[f"/{file}"] = (
             (tmp_path / "made" / file).read_bytes() if file == kept else archive
         )
@@ -422,7 +423,7 @@ def test_a_data_set_is_fetched_unpacked_and_loaded_once(server, tmp_path, name, 
     there = {p.relative_to(tmp_path / "data") for p in (tmp_path / "data").rglob("*.*")}
     made = {p.relative_to(tmp_path / "made") for p in (tmp_path / "made").rglob("*.*")}
     assert there == made  # no archive, no part, no folder for unpacking is left
-    same = D.LOADERS[name](tmp_path / "made")
+    same = web.LOADERS[name](tmp_path / "made")
     assert [q.image((96, 96)).tobytes() for q in found] == [
         q.image((96, 96)).tobytes() for q in same
     ]
@@ -460,7 +461,7 @@ def test_the_drawn_questions_are_true_balanced_and_the_same_each_time(tmp_path):
 
 def test_the_drawn_whatsup_has_every_object_on_both_sides(tmp_path):
     D.drawn_whatsup(tmp_path, ("pot",))
-    things = [name for name in stimuli.OBJECTS if name != "pot"]
+    things = [name for name in drawing.OBJECTS if name != "pot"]
     questions = D.whatsup(tmp_path)
     assert [(q.subject, q.answer) for q in questions] == [
         (thing, side) for thing in things for side in ("left", "right")

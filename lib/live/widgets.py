@@ -1,16 +1,18 @@
-"""Parts of the book to play with, where a kernel runs (each has a still figure beside it)."""
+"""Parts of chapter 1 to play with, where a kernel runs (each has a still figure beside it)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from . import edits, runs, stimuli
-from .machine import in_batches
-from .model import VLM
+from dualmech import edits, figures, runs, stimuli
+from dualmech.drawing import SQUARE_COLOURS, Item
+from dualmech.machine import in_batches
+from dualmech.model import VLM
 
 REACHES = (1, 2, 3, 4)  # of the blocks to choose from: 3 to 9 tokens a side
 
@@ -39,10 +41,6 @@ def token_map(vlm: VLM, trial: stimuli.Trial, reach: int = 1) -> Float[np.ndarra
 
 def scene_figure(vlm: VLM, trial: stimuli.Trial, reach: int = REACHES[-1]):
     """The image of a trial beside its token map, under the question and the model's answer."""
-    import matplotlib.pyplot as plt
-
-    from . import figures
-
     answer = vlm.answer([trial.stimulus.image], [trial.question])[0]
     need, block = token_map(vlm, trial, reach), f"{2 * reach + 1} x {2 * reach + 1} tokens"
     fig, (left, right) = plt.subplots(1, 2, figsize=(5.8, 3.6))
@@ -64,28 +62,19 @@ def scene_figure(vlm: VLM, trial: stimuli.Trial, reach: int = REACHES[-1]):
 
 def scene_builder(vlm: VLM):
     """Choose colours, direction and size of block; see image, answer and token map."""
-    import ipywidgets as w
+    import ipywidgets
 
-    names = list(stimuli.SQUARE_COLOURS)
-    places = [
-        w.Dropdown(options=names, value=names[k], description=what)
-        for k, what in enumerate(("first", "reference", "last"))
-    ]
-    direction = w.Dropdown(options=list(stimuli.DIRECTIONS), description="direction")
+    def shown(first, reference, last, direction, block):
+        if len({first, reference, last}) < 3:
+            return "Choose three different colours."
+        items = tuple(Item("square", colour) for colour in (first, reference, last))
+        trial = stimuli.trial(items, direction, "squares", vlm.geometry)
+        return scene_figure(vlm, trial, block)
+
+    places = {
+        place: ipywidgets.Dropdown(options=SQUARE_COLOURS, value=SQUARE_COLOURS[k])
+        for k, place in enumerate(("first", "reference", "last"))
+    }
     sizes = {f"{2 * reach + 1} x {2 * reach + 1} tokens": reach for reach in REACHES}
-    block = w.Dropdown(options=sizes, value=REACHES[-1], description="block")
-    shown = w.HTML()
-
-    def draw(_change=None):
-        colours = [p.value for p in places]
-        if len(set(colours)) < 3:
-            shown.value = "Choose three different colours."
-            return
-        items = tuple(stimuli.Item("square", c) for c in colours)
-        trial = stimuli.trial(items, direction.value, "squares", vlm.geometry)
-        shown.value = scene_figure(vlm, trial, block.value)._repr_html_()
-
-    for box in (*places, direction, block):
-        box.observe(draw, "value")
-    draw()
-    return w.VBox([w.HBox(places), w.HBox([direction, block]), shown])
+    block = ipywidgets.Dropdown(options=sizes, value=REACHES[-1])
+    return ipywidgets.interactive(shown, **places, direction=stimuli.DIRECTIONS, block=block)

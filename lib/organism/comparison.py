@@ -1,4 +1,4 @@
-"""Compare training runs: `python -m bookbuild.recipes NAME=FOLDER[=NOTE] ...`
+"""Compare training runs: `python -m organism compare NAME=FOLDER[=NOTE] ...`
 
 Measures each checkpoint with `dualmech.report` and writes data/results/recipes.json, which
 chapter 15 shows: one row per setting or figure, one column per run.  The runs of former recipes
@@ -8,14 +8,13 @@ are in the repository's history (`git show REVISION:data/mini/model.safetensors`
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
 import dualmech as dm
+from dualmech._paths import data_dir
 
-OUT = Path(__file__).parents[2] / "data" / "results" / "recipes.json"
 SETTINGS = {
     "objective": "encoder's objective",
     "unnamed": "share of unnamed colours",
@@ -53,7 +52,7 @@ def figure(rows: list[dict], part: str, start: str, over) -> str:
 
 def hard_scenes(vlm) -> dict:
     """Accuracy on hard scenes, without the naming of objects."""
-    trials = dm.stimuli.scene_trials(75, dm.stimuli.HARD, seed=12)
+    trials = dm.scenes.scene_trials(75, dm.scenes.HARD, seed=12)
     right = [a == t.answer for a, t in zip(dm.edits.answers(vlm, trials), trials, strict=True)]
     return {"part": "c", "what": "hard scenes", "value": float(np.mean(right))}
 
@@ -74,8 +73,11 @@ def compare(runs: dict[str, tuple[Path, str]]) -> list[dict]:
     return [{"": what} | {name: c[what] for name, c in columns.items()} for what in first]
 
 
-if __name__ == "__main__":
-    parts = [one.split("=") for one in sys.argv[1:]]
+def main(runs: list[str]) -> int:
+    """Compare the runs NAME=FOLDER[=NOTE] and write data/results/recipes.json."""
+    parts = [one.split("=") for one in runs]
     table = compare({name: (Path(folder), *(more or [""])) for name, folder, *more in parts})
-    OUT.write_text(json.dumps(table, indent=1) + "\n")
-    print("wrote", OUT)
+    path = data_dir() / "results" / "recipes.json"
+    path.write_text(json.dumps(table, indent=1) + "\n")
+    print("wrote", path)
+    return 0

@@ -1,4 +1,4 @@
-"""Does the same mechanism lead after another training run? `python -m bookbuild.seeds OUT`
+"""Does the same mechanism lead after another training run? `python -m organism seeds OUT`
 
 Trains both objectives from another seed, with a shorter recipe (no unnamed items in stage 2, no
 stage 3), into the folder OUT; a stopped run goes on where it was. Measures them and the shipped
@@ -7,7 +7,6 @@ models as chapter 13 does, and writes data/results/seeds.json, which chapters 12
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -16,9 +15,12 @@ import numpy as np
 import dualmech as dm
 from dualmech import edits as E
 from dualmech import stimuli as S
-from dualmech.train import DOES, Recipe, train
+from dualmech._paths import data_dir
 
-OUT = Path(__file__).parents[2] / "data" / "results" / "seeds.json"
+from .card import DOES
+from .recipe import Recipe
+from .trainer import train
+
 SHORT = {"encoder_steps": 700, "lm_steps": 700, "polish": 0, "refine": 0}
 FACTS = ("objective", "seed", *SHORT)  # what is told of a recipe
 FEWEST = 10  # couples of pairs, right on both sides, that a mean is taken over
@@ -82,17 +84,17 @@ def run_of(vlm: dm.model.VLM, recipe: dict) -> dict:
     return {"name": name, **facts, "weights": vlm.fingerprint, "directions": conflicts(vlm)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--only", choices=recipes(), help="train this run and measure nothing")
-    options = parser.parse_args()
-    folders = {}
-    for name, recipe in recipes().items():
-        if options.only in (None, name):
-            folders[name] = train(recipe, options.out / name)
-    if options.only:
-        return
+def main(out: Path, only: str | None = None) -> int:
+    """Train what is missing below `out`, measure all and write data/results/seeds.json."""
+    if only not in (None, *recipes()):
+        raise ValueError(f"no run {only!r}; there are: {', '.join(recipes())}")
+    folders = {
+        name: train(recipe, out / name)
+        for name, recipe in recipes().items()
+        if only in (None, name)
+    }
+    if only:
+        return 0
     runs = []
     for name in dm.loading.SHIPPED:
         vlm = dm.load(name)
@@ -100,9 +102,7 @@ def main() -> None:
         runs.append(run_of(vlm, recipe))
     for name, recipe in recipes().items():
         runs.append(run_of(dm.load(folders[name]), vars(recipe)))
-    OUT.write_text(json.dumps(runs, indent=1) + "\n")
-    print("wrote", OUT)
-
-
-if __name__ == "__main__":
-    main()
+    path = data_dir() / "results" / "seeds.json"
+    path.write_text(json.dumps(runs, indent=1) + "\n")
+    print("wrote", path)
+    return 0

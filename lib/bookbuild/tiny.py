@@ -12,7 +12,7 @@ import torch
 import transformers as T
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from dualmech.stimuli import COLOURS, OBJECTS, SHAPES
+from dualmech.drawing import COLOURS, OBJECTS, SHAPES
 
 TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
         "num_attention_heads": 4, "num_key_value_heads": 2,
