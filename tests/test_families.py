@@ -352,8 +352,12 @@ def test_a_sweep_is_many_edited_passes_of_the_plain_model(tiny_vlm, how):
 
     named = {"last": E.last_token, "strip": E.swap("strip"), "mine": mine}
     source = trials[::-1] if how == "source" else others
-    visual = (lambda vlm, some: noise.repeat(len(some), 1, 1)) if how == "visual" else None
+
+    def other(vlm, some):  # visual tokens that depend on the image
+        return torch.stack([noise.roll(sum(map(ord, t.answer)), 0) for t in some])
+
     slots, words = [0, 1, 2, tiny_vlm.n_layers], [list(p.targets.values()) for p in pairs]
+    visual = other if how == "visual" else None
     options = {"visual": visual, "source": source if how == "source" else None}
     found = E.sweep(tiny_vlm, pairs, named, slots, **options)
     for (name, edit), write in zip(named.items(), (last, strips, by_hand), strict=True):
