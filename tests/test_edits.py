@@ -13,7 +13,7 @@ from dualmech import edits as E
 from dualmech import probes, store
 from dualmech import regions as R
 from dualmech import stimuli as S
-from dualmech.families import ModelError
+from vlms.families import ModelError
 
 SLOTS = range(9)
 

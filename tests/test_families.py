@@ -17,10 +17,11 @@ import dualmech
 import live.widgets
 from bookbuild import tiny
 from dualmech import edits as E
-from dualmech import families, runs, stimuli
-from dualmech.checks import check_model, greeting
-from dualmech.families import ModelError
-from dualmech.loading import weight_bytes
+from dualmech import stimuli
+from vlms import families, runs
+from vlms.checks import check_model, greeting
+from vlms.families import ModelError
+from vlms.loading import weight_bytes
 
 GRIDS = {  # rows and columns, pixels per visual token
     "llava": (24, 14), "pixtral": (15, 16), "llava_onevision": (7, 14), "gemma3": (8, 8),

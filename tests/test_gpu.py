@@ -11,7 +11,7 @@ import dualmech
 from bookbuild import tiny
 from dualmech import edits as E
 from dualmech import probes, stimuli
-from dualmech.checks import check_model
+from vlms.checks import check_model
 
 ITEMS = tuple(stimuli.Item(name) for name in stimuli.OBJECTS[:3])
 

@@ -8,8 +8,9 @@ import torch
 
 import dualmech
 from dualmech import edits as E
-from dualmech import identity, store
 from dualmech import stimuli as S
+from dualmech import store
+from vlms import identity
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from PIL import Image
 
 import dualmech
 from dualmech import edits as E
-from dualmech import loading, machine
-from dualmech.families import HUB, ModelError
-from dualmech.loading import check_files, check_memory, weight_bytes
+from vlms import loading, machine
+from vlms.families import HUB, ModelError
+from vlms.loading import check_files, check_memory, weight_bytes
 
 
 def listed(checkpoint, folder):
@@ -47,14 +47,14 @@ def test_a_damaged_shipped_file_is_named(checkpoint, tmp_path, monkeypatch, name
     with pytest.raises(ModelError, match=f"{name} is {word}: restore it with `git checkout") as e:
         check_files(folder)
     assert "\n" not in str(e.value)
-    monkeypatch.setattr("dualmech.loading.data_dir", lambda: tmp_path)
+    monkeypatch.setattr("vlms.loading.data_dir", lambda: tmp_path)
     with pytest.raises(ModelError, match=f"{name} is {word}"):
         dualmech.load("mini")
 
 
 def test_a_shipped_model_loads_by_name(checkpoint, tmp_path, monkeypatch, vlm):
     listed(checkpoint, tmp_path / "mini-local")
-    monkeypatch.setattr("dualmech.loading.data_dir", lambda: tmp_path)
+    monkeypatch.setattr("vlms.loading.data_dir", lambda: tmp_path)
     loaded = dualmech.load("mini-local", device="cpu")
     assert loaded.name == "mini-local" and loaded.fingerprint == vlm.fingerprint
     with pytest.raises(ModelError, match=r"hashes\.json is missing: restore it"):

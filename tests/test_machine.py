@@ -11,8 +11,8 @@ import torch
 
 import dualmech
 from dualmech import edits as E
-from dualmech import machine
 from dualmech import stimuli as S
+from vlms import machine
 
 
 def test_half_as_many_are_tried_where_memory_ends():
@@ -42,7 +42,7 @@ LIMITED = """
 import resource, sys
 import numpy as np, psutil
 import dualmech
-from dualmech.model import VLM
+from vlms.model import VLM
 
 vlm, sizes, prepare = dualmech.load(sys.argv[1], "cpu"), [], VLM.prepare
 

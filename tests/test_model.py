@@ -11,7 +11,8 @@ from torch.testing import assert_close
 import dualmech
 from dualmech import edits as E
 from dualmech import stimuli as S
-from dualmech.families import ModelError
+from vlms import loading
+from vlms.families import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_geometry_is_the_papers_or_fits_the_grid(vlm):
 
 
 def test_what_is_on_the_package():
-    assert dualmech.load is dualmech.loading.load
+    assert dualmech.load is loading.load
     assert S.__name__ in {f"dualmech.{m}" for m in dir(dualmech)}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = dualmech.nothing

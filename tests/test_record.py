@@ -11,7 +11,7 @@ import torch
 
 import dualmech
 from dualmech import metrics, record
-from dualmech._paths import data_dir
+from vlms._paths import data_dir
 
 SHIPPED = sorted((data_dir() / "results").glob("*/*.json"))
 

@@ -6,8 +6,8 @@ from plain import hooked
 from torch.testing import assert_close
 
 from dualmech import edits as E
-from dualmech import runs
-from dualmech.families import ModelError
+from vlms import runs
+from vlms.families import ModelError
 
 SLOTS = range(9)  # eight layers
 

@@ -7,8 +7,9 @@ import pytest
 
 import dualmech
 from dualmech import stimuli as S
-from dualmech._paths import data_dir
 from organism import seeds
+from vlms._paths import data_dir
+from vlms.loading import SHIPPED
 
 DATA = data_dir()
 
@@ -35,7 +36,7 @@ def test_each_question_is_paired_with_its_mirror_image(direction):
 
 def test_the_kept_figures_hold_both_shipped_models_and_further_runs():
     runs = json.loads((DATA / "results" / "seeds.json").read_text())
-    shipped = {dualmech.load(name, device="cpu").fingerprint for name in dualmech.loading.SHIPPED}
+    shipped = {dualmech.load(name, device="cpu").fingerprint for name in SHIPPED}
     assert shipped == {r["weights"] for r in runs if r["seed"] == 0}
     trained = [asdict(recipe) for recipe in seeds.recipes().values()]
     further = [r for r in runs if r["seed"]]

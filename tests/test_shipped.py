@@ -8,9 +8,9 @@ import dualmech
 import organism
 from dualmech import edits as E
 from dualmech import stimuli as S
-from dualmech._paths import data_dir
-from dualmech.loading import SHIPPED, check_files
 from dualmech.metrics import wilson
+from vlms._paths import data_dir
+from vlms.loading import SHIPPED, check_files
 
 SAMPLE = 80  # trials per task, spread evenly over directions and held-out triples
 

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 def _answer(args) -> int:
     from PIL import Image, UnidentifiedImageError
 
-    from .loading import load
+    from vlms.loading import load
 
     if not args.image.is_file():
         raise FileNotFoundError(f"no image at {args.image}: check the path")
@@ -52,8 +52,9 @@ def _answer(args) -> int:
 
 
 def _report(args) -> int:
+    from vlms.loading import load
+
     from . import record
-    from .loading import load
     from .report import report, table
 
     vlm = load(args.model)

@@ -17,9 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from . import regions, runs, stimuli, store
-from .machine import batch_size, in_batches
-from .model import VLM
+from vlms import runs
+from vlms.machine import batch_size, in_batches
+from vlms.model import VLM
+
+from . import regions, stimuli, store
 from .probes import amplified, matched_null
 
 VERTICAL = {"left": False, "right": False, "above": True, "below": True}
@@ -122,7 +124,7 @@ def sweep(
     items = list(zip(range(len(clean)), clean, source or clean, targets, strict=True))
     told = (key, getattr(visual, "__qualname__", None)) if key else (named, visual)
     settings = (told, list(named), slots, paired, source is None)
-    found = store.swept(vlm, items, compute, ", ".join(named), settings)
+    found = store.swept(vlm, items, compute, ", ".join(map(str, named)), settings)
     swept = {name: Sweep(found["p"][k], found["said"][k]) for k, name in enumerate(named)}
     return swept if isinstance(edits, dict) else swept["sweep"]
 
@@ -166,11 +168,14 @@ def setter(edit: Callable) -> Callable:
 
     That is a partial of the library's own function, so that a sweep's content can be told.
     """
-    names = list(inspect.signature(edit).parameters)[2:]
+    signature = inspect.signature(edit)
+    signature = signature.replace(parameters=list(signature.parameters.values())[2:])
 
     @wraps(edit)
     def settings(*values, **more) -> Edit:
-        return partial(edit, **dict(zip(names, values, strict=False)), **more)
+        return partial(edit, **signature.bind(*values, **more).arguments)
+
+    settings.__signature__ = signature
 
     return settings
 

@@ -11,7 +11,8 @@ import difflib
 import functools
 import json
 
-from ._paths import data_dir
+from vlms._paths import data_dir
+
 from .metrics import wilson
 
 

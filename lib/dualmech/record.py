@@ -17,8 +17,9 @@ import numpy as np
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import best_match
 
+from vlms._paths import data_dir
+
 from . import __version__
-from ._paths import data_dir
 from .paper import published
 
 VERDICTS = ("replicates", "partly", "does not")

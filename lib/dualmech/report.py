@@ -11,10 +11,11 @@ import operator
 import numpy as np
 import torch
 
+from vlms.model import VLM
+
 from . import edits as E
 from . import stimuli as S
 from .metrics import mean, share
-from .model import VLM
 from .probes import fit, item_rows, ordering_directions, probe_data
 from .regions import strip
 from .scenes import EASY, HARD, scene_trials

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from . import identity
+from vlms import identity
 
 # Modules that show or keep what was measured, and decide nothing of it.
 SHOWING = ("__main__", "figures", "machine", "paper", "record", "store")
@@ -38,8 +38,9 @@ def cache_dir() -> Path:
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """Hash of the modules that decide a measurement, and of the versions that it is made with."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    modules = {f.stem: f.read_text() for f in files if f.stem not in SHOWING}
+    folders = (Path(__file__).parent, Path(identity.__file__).parent)
+    files = sorted(file for folder in folders for file in folder.glob("*.py"))
+    modules = {f"{f.parent.name}.{f.stem}": f.read_text() for f in files if f.stem not in SHOWING}
     return content(modules, [metadata.version(p) for p in ("numpy", "torch", "transformers")])
 
 

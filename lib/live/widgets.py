@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dualmech import edits, figures, runs, stimuli
+from dualmech import edits, figures, stimuli
 from dualmech.drawing import SQUARE_COLOURS, Item
-from dualmech.machine import in_batches
-from dualmech.model import VLM
+from vlms import runs
+from vlms.machine import in_batches
+from vlms.model import VLM
 
 REACHES = (1, 2, 3, 4)  # of the blocks to choose from: 3 to 9 tokens a side
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import dualmech as dm
-from dualmech._paths import data_dir
+from vlms._paths import data_dir
 
 SETTINGS = {
     "objective": "encoder's objective",

@@ -15,7 +15,7 @@ import numpy as np
 import dualmech as dm
 from dualmech import edits as E
 from dualmech import stimuli as S
-from dualmech._paths import data_dir
+from vlms._paths import data_dir
 
 from .card import DOES
 from .recipe import Recipe

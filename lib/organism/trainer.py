@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from dualmech.machine import check_device
+from vlms.machine import check_device
 
 from .images import KINDS, QUERIES, TINTS
 from .model import GRID, SPECIAL, TOKENS, build_model, build_processor

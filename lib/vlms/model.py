@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from . import families, identity, pictures, runs, stimuli
+from . import families, identity, pictures, runs
+from .canvas import GEOMETRIES, Geometry
 from .families import Family, ModelError
 from .machine import in_batches
 
@@ -101,13 +102,13 @@ class VLM:
         return replace(self, grid=(max(1, int(high * scale)), max(1, int(wide * scale))))
 
     @property
-    def geometry(self) -> stimuli.Geometry:
+    def geometry(self) -> Geometry:
         """Sizes of the synthetic canvases on this token grid (the paper's own, if it has one)."""
-        for known in stimuli.GEOMETRIES.values():
+        for known in GEOMETRIES.values():
             if known.grid == self.grid[0]:
                 return replace(known, px=self.px)
         item = max(1, self.grid[0] // 6)
-        return stimuli.Geometry(self.grid[0], self.px, item, (self.grid[0] - 3 * item) // 4)
+        return Geometry(self.grid[0], self.px, item, (self.grid[0] - 3 * item) // 4)
 
     @property
     def fingerprint(self) -> str:
@@ -282,15 +283,16 @@ class VLM:
 
     def check_answers(self, words: Iterable[str]) -> None:
         """Raises ModelError that names the words whose spellings are all more than one token."""
-        split = []
-        for word in dict.fromkeys(words):
+
+        def split(word):
             try:
-                self.answer_ids(word)
+                return not self.answer_ids(word)
             except ModelError:
-                split.append(word)
-        if split:
+                return True
+
+        if bad := [word for word in dict.fromkeys(words) if split(word)]:
             raise ModelError(
-                f"not a single token of {self.name}: {', '.join(split)}; an answer is read from "
+                f"not a single token of {self.name}: {', '.join(bad)}; an answer is read from "
                 "one token, so choose other words"
             )
 
@@ -331,10 +333,11 @@ class VLM:
         self, images: list, questions: list[str], words: int = 12, batch: int = 64
     ) -> list[str]:
         """Greedy answers of several words (captions, lists of names)."""
-        greedy = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}
 
         def told(x):
-            out = self.model.generate(**x, max_new_tokens=words, **greedy)
+            out = self.model.generate(
+                **x, max_new_tokens=words, do_sample=False, num_beams=1, repetition_penalty=1.0
+            )
             out = out[:, x["input_ids"].shape[1] :]
             return self.tokenizer.batch_decode(out, skip_special_tokens=True)
 

@@ -51,11 +51,14 @@ class Run:
                 yield slot, resid
 
     @torch.no_grad()
-    def finish(self, resid: Float[Tensor, "n seq d_model"], slot: int) -> Float[Tensor, ...]:
-        """Logits (n, vocab) of the run gone on with from a residual at a slot.
+    def finish(
+        self, resid: Float[Tensor, "n seq d_model"] | None = None, slot: int = 0
+    ) -> Float[Tensor, ...]:
+        """Logits (n, vocab) of the run gone on with from a residual at a slot, or from its start.
 
         Equal to a whole pass with that residual, without the layers below.
         """
+        resid = self.resid if resid is None else resid
         for layer in range(slot, len(self.layers)):
             resid = self._step(resid, layer)
         # sliced after the norm, as in a whole pass: the same bits

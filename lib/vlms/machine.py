@@ -48,9 +48,9 @@ def ready() -> None:
         )
     if missing:
         install(missing)
-    from . import figures
+    from IPython.display import Markdown, display
 
-    figures.say(facts(installed()))
+    display(Markdown(facts(installed())))
 
 
 # --- packages ------------------------------------------------------------------------
