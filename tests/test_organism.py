@@ -692,7 +692,7 @@ def test_the_loss_of_training_is_that_of_a_readers_answers(finished, language, t
         told = (language.lm_loss(batch, step) for step in range(20))
         loss = next(loss for loss, stats in told if "full.all" in stats)
     image = S.Image.fromarray(batch["pixels"][0].numpy())
-    logits = vlm.forward(vlm.prepare([image] * 3, [question for question, _ in turns])).logits
+    logits = vlm.logits(vlm.prepare([image] * 3, [question for question, _ in turns]))
     answers = torch.tensor([vlm.words.index(answer) for _, answer in turns])
     # eight units in the last place: the number of threads moves the sum
     assert_close(loss, torch.nn.functional.cross_entropy(logits, answers), rtol=1e-6, atol=0)

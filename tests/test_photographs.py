@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 import photographs as D
-from dualmech import drawing, interventions, stimuli
+from dualmech import drawing, stimuli
+from dualmech import edits as E
 from photographs import questions, web
 
 COLOURS = {"mug": (200, 0, 0), "beer-bottle": (0, 200, 0), "cap": (0, 0, 200)}
@@ -211,14 +212,15 @@ def test_a_group_is_right_if_all_of_it_is(whatsup):
     assert list(D.grouped(questions, right).values()) == [True, False, False]
 
 
-def test_interventions_take_the_trials(vlm, tmp_path):
+def test_edits_take_the_trials(vlm, tmp_path):
     D.drawn_coco(tmp_path, 4)
     asked = D.trials(D.coco_spatial(tmp_path), vlm.canvas)
-    words = interventions.answers(vlm, asked)
+    words = E.answers(vlm, asked)
     assert words == vlm.answer([t.stimulus.image for t in asked], [t.question for t in asked])
     w = torch.eye(2, vlm.d_model)
-    found = interventions.amplified_answers(vlm, asked, w, [0.0, 50.0], where="object")
-    assert found[0.0] == words and len(found[50.0]) == len(asked)
+    named = {"no": E.amplify(w, 0.0, where="object"), "loud": E.amplify(w, 50.0, where="object")}
+    found = E.sweep(vlm, asked, named, [0])
+    assert found["no"].said[0].tolist() == words and found["loud"].p.shape == (1, len(asked), 1)
 
 
 # --- files that cannot be used ---------------------------------------------------------

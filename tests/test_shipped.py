@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from vlms.models import SHIPPED, check_files
 
 import dualmech
 import organism
-from dualmech import interventions as I
+from dualmech import edits as E
 from dualmech import stimuli as S
 from dualmech.metrics import wilson
 from vlms._paths import data_dir
+from vlms.loading import SHIPPED, check_files
 
 SAMPLE = 80  # trials per task, spread evenly over directions and held-out triples
 
@@ -59,8 +59,8 @@ def test_accuracy_on_combinations_never_seen(shipped, task):
 def test_with_a_local_encoder_the_language_models_positions_do(shipped):
     """What chapter 13 says of it: it needs nothing that the encoder knows of the order."""
     trials = held_out("objects")
-    whole = I.answers(shipped, trials)
-    bare = I.answers(shipped, trials, visual=I.ordering_removed)
+    whole = E.answers(shipped, trials)
+    bare = E.answers(shipped, trials, visual=E.ordering_removed)
     right = [a == t.answer for a, t in zip(whole, trials, strict=True)]
     assert sum(right) / len(right) >= 0.9
     assert sum(a == b for a, b in zip(whole, bare, strict=True)) / len(trials) >= 0.9

@@ -20,14 +20,14 @@ def test_token_map_by_hand(vlm):
     for row, col, near in ((0, 0, [0, 1, 12, 13]), (5, 11, [58, 59, 70, 71, 82, 83])):
         tokens = vlm.visual([trial.stimulus.image])
         x = vlm.prepare([trial.stimulus.image], [trial.question])
-        before = vlm.probabilities(vlm.forward(x).logits, [[trial.answer]])
+        before = vlm.probabilities(vlm.logits(x), [[trial.answer]])
         tokens[0, near] = white[near]
 
         def write(resid, tokens=tokens):
             resid[:, 1:145] = tokens
             return resid
 
-        after = vlm.probabilities(vlm.forward(x, [(0, write)]).logits, [[trial.answer]])
+        after = vlm.probabilities(vlm.logits(x, [(0, write)]), [[trial.answer]])
         assert found[row, col] == pytest.approx((before - after)[0, 0], abs=1e-6)
     assert np.abs(found).max() > 0
 

@@ -5,7 +5,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from vlms.models import SHIPPED
+
+from vlms.loading import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 FRESH, KEPT = ROOT / "_build" / "results", ROOT / "data" / "results"
