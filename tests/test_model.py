@@ -184,7 +184,9 @@ def canvas(*size):
 
 @pytest.mark.parametrize("size", [(100, 96), (48, 48), (192, 96)])
 def test_only_a_picture_of_the_canvas_is_prepared(vlm, size):
-    with pytest.raises(ModelError, match="takes images of 96 x 96 pixels or an exact multiple, got"):
+    with pytest.raises(
+        ModelError, match="takes images of 96 x 96 pixels or an exact multiple, got"
+    ):
         vlm.prepare([canvas(*size)], ["key"])
 
 
