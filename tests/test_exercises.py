@@ -1,4 +1,4 @@
-"""Every check takes its solution, and rejects plausible wrong answers, each with words of its own."""
+"""Every check takes its solution, and rejects wrong answers, each with words of its own."""
 
 import re
 from pathlib import Path

@@ -214,21 +214,6 @@ def _name_curves(ax, series: dict) -> None:
     ax.set_ylim(low, high + 0.12 * (high - low))
 
 
-def maps(grids, titles, label: str, low: float = 0.0, high: float = 1.0, columns: int = 3):
-    """Heat maps over the token grid, (rows, cols) each, with one colour bar."""
-    if len(grids) != len(titles):
-        raise ValueError(f"{len(grids)} maps but {len(titles)} titles")
-    rows, wide = -(-len(grids) // columns), 6.0 / columns
-    fig, axes = plt.subplots(rows, columns, figsize=(6.0, rows * (wide + 0.3) + 0.9), squeeze=False)
-    for ax in axes.flat[len(grids) :]:
-        ax.set_visible(False)
-    for ax, grid, title in zip(axes.flat, grids, titles, strict=False):
-        drawn = ax.imshow(grid, vmin=low, vmax=high)
-        bare(ax, title)
-    fig.colorbar(drawn, ax=axes, orientation="horizontal", label=label, fraction=0.06, pad=0.03)
-    return fig
-
-
 def interval(s: dict) -> str:
     """A share or a mean with its interval, {"value", "low", "high"}, in two decimals."""
     return f"{s['value']:.2f} [{s['low']:.2f}, {s['high']:.2f}]"
