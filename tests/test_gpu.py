@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from pretend_gpu import move, pretend_gpu
 
 import dualmech
+from bookbuild import tiny
 from dualmech import interventions as I
 from dualmech import probes, stimuli
 from dualmech.checks import check_model
