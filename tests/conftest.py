@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import dualmech
-from dualmech import stimuli, train
+import organism
+from dualmech import stimuli
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,8 +21,8 @@ def own_cache(tmp_path_factory):
 def checkpoint(tmp_path_factory):
     """A checkpoint folder.  Its weights are so large that what one token holds shows far away."""
     folder = tmp_path_factory.mktemp("checkpoint") / "random"
-    processor = train.build_processor()
-    model = train.build_model(len(processor.tokenizer), seed=3)
+    processor = organism.build_processor()
+    model = organism.build_model(len(processor.tokenizer), seed=3)
     generator = torch.Generator().manual_seed(3)
     for name, weight in model.named_parameters():
         if "vision" in name and name.endswith("weight") and weight.ndim > 1:

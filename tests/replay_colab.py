@@ -26,11 +26,11 @@ ROOT = Path(__file__).parents[1]
 # https://github.com/googlecolab/backend-info (Python 3.13 there, and torch 2.11.0 for CUDA).
 COLAB = """
 accelerate==1.14.0 beartype==0.22.9 datasets==4.0.0 einops==0.8.2 fsspec==2025.3.0
-huggingface_hub==1.27.0 ipykernel==6.17.1 ipython==7.34.0 ipywidgets==7.7.1 jupyter_client==7.4.9
-matplotlib==3.10.0 numpy==2.1.3 packaging==26.3 pandas==2.2.3 pillow==11.3.0 protobuf==5.29.6
-psutil==5.9.5 pyarrow==18.1.0 rich==13.9.4 safetensors==0.8.0 scipy==1.16.3 sentencepiece==0.2.2
-tokenizers==0.22.2 torch==2.11.0 tornado==6.5.7 tqdm==4.67.3 traitlets==5.7.1 transformers==5.15.0
-typeguard==4.6.0 wandb==0.28.1
+huggingface_hub==1.27.0 ipykernel==6.17.1 ipython==7.34.0 ipywidgets==7.7.1 jsonschema==4.26.0
+jupyter_client==7.4.9 matplotlib==3.10.0 numpy==2.1.3 packaging==26.3 pandas==2.2.3 pillow==11.3.0
+protobuf==5.29.6 psutil==5.9.5 pyarrow==18.1.0 rich==13.9.4 safetensors==0.8.0 scipy==1.16.3
+sentencepiece==0.2.2 tokenizers==0.22.2 torch==2.11.0 tornado==6.5.7 tqdm==4.67.3 traitlets==5.7.1
+transformers==5.15.0 typeguard==4.6.0 wandb==0.28.1
 """.split()
 PIP = "pip==24.1.2"
 

@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 
 import nbformat
-import tiny
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+from bookbuild import tiny
 
 OWN = ("02", "13", "14", "15", "scoreboard")  # about the shipped models, or models of their own
 

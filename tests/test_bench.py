@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 import dualmech
 from bookbuild import bench
+from dualmech import edits, stimuli
 
 KEPT = sorted((Path(__file__).parents[1] / "data" / "bench").glob("*.json"))
 
@@ -25,22 +25,12 @@ def test_every_way_gives_the_same_answers(mini):
     assert [row["experiment"] for row in floors] == list(bench.EXPERIMENTS)
 
 
-def test_a_peak_is_what_a_call_held():
-    held = []
-
-    def call():
-        held.append(torch.ones(64, 2**20).sum())  # 256 MiB of float32
-
-    assert 0.9 * 2**28 < bench._peak(call, torch.device("cpu")) < 1.3 * 2**28
-
-
 @pytest.mark.parametrize(("layers", "grid"), [(2, None), (None, 6)])
 def test_another_size_of_the_model_runs(mini, layers, grid):
     other = bench.resized(mini, layers, grid)
     assert (other.n_layers, other.grid[0]) == (layers or 8, grid or 12)
-    pairs = bench.S.swap_pairs("squares", "left", 1, geometry=other.geometry)
-    found = bench.I.region_swap(other, pairs, "strip")
-    assert found.shape == (other.n_slots, 1, 2)
+    pairs = stimuli.swap_pairs("squares", "left", 1, geometry=other.geometry)
+    assert edits.sweep(other, pairs, edits.swap("strip")).p.shape == (other.n_slots, 1, 2)
     assert mini.grid == (12, 12) and mini.n_layers == 8
 
 
@@ -57,4 +47,4 @@ def test_what_ships_is_whole(path):
 
 
 def test_a_benchmark_ships():
-    assert KEPT and dualmech.results.benchmarks() == [json.loads(p.read_text()) for p in KEPT]
+    assert KEPT and dualmech.record.benchmarks() == [json.loads(p.read_text()) for p in KEPT]

@@ -14,6 +14,7 @@ from PIL import Image
 import dualmech
 from dualmech import stimuli as S
 from dualmech.__main__ import main
+from organism.__main__ import main as organism_main
 
 QUESTION = "The color of the square to the left of the green square is "
 PACKAGE = Path(dualmech.__file__).parent
@@ -126,16 +127,19 @@ def test_check_result_says_where_a_good_file_goes_and_why_another_is_bad(tmp_pat
     assert lines[:3] == [
         f"ok: {hub}, for data/results/Owner--A-model-2.5/strips.json",
         f"bad: {local}: provenance.model is a folder: use a hub id, which others can load",
-        f"bad: {broken}: provenance.date must be a date such as 2026-01-31, not 'yesterday'",
+        f"bad: {broken}: $.provenance.date: 'yesterday' is not a 'date'",
     ]
     assert len(lines) == 4 and lines[3].startswith(f"bad: cannot read the result {tmp_path}: ")
 
 
 def test_train_writes_a_model_and_refuses_another_recipe(tmp_path, capsys):
     out = tmp_path / "run"
-    assert main(["train", str(out), "--toy", "--device", "cpu"]) == 0
+    assert organism_main(["train", str(out), "--toy", "--device", "cpu"]) == 0
     assert capsys.readouterr().out == f"wrote {out / 'model'}\n"
     assert dualmech.load(out / "model", device="cpu").n_layers == 8
-    assert main(["train", str(out), "--toy", "--device", "cpu", "--objective", "local"]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"error: {out} holds a run of another recipe; choose another folder"
+    again = ["train", str(out), "--toy", "--device", "cpu", "--objective", "local"]
+    for command in (organism_main, main):  # its old name still works, and says where it went
+        assert command(again) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert told[-1] == f"error: {out} holds a run of another recipe; choose another folder"
+    assert told[0] == "`python -m dualmech train` is now `python -m organism train`"

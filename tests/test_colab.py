@@ -13,7 +13,7 @@ import pytest
 import yaml
 from replay_colab import COLAB
 
-from dualmech import machine
+from vlms import machine
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
@@ -123,7 +123,7 @@ def test_pip_adds_what_is_missing_and_may_not_replace_what_is_there(tmp_path, mo
 
 
 def test_the_module_needs_no_torch_to_begin_with():
-    code = "import sys, dualmech.machine; print({'torch', 'numpy', 'psutil'} & set(sys.modules))"
+    code = "import sys, vlms.machine; print({'torch', 'numpy', 'psutil'} & set(sys.modules))"
     path = {"PYTHONPATH": str(Path(machine.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | path, capture_output=True)
     assert done.stdout.decode().strip() == "set()", done.stderr.decode()

@@ -3,16 +3,15 @@
 from copy import deepcopy
 from dataclasses import replace
 
-import numpy as np
 import pytest
-import tiny
 import torch
 from pretend_gpu import move, pretend_gpu
 
 import dualmech
-from dualmech import interventions as I
+from bookbuild import tiny
+from dualmech import edits as E
 from dualmech import probes, stimuli
-from dualmech.checks import check_model
+from vlms.checks import check_model
 
 ITEMS = tuple(stimuli.Item(name) for name in stimuli.OBJECTS[:3])
 
@@ -62,22 +61,19 @@ def test_the_self_test_passes(gpu):
 
 def test_sweeps_are_those_of_the_cpu(cpu, gpu):
     pairs = pairs_on(cpu)
-    trials = [pair.clean for pair in pairs]
-    direction = torch.from_numpy(np.random.RandomState(0).randn(2, cpu.d_model)).float()
+    trials, push = [pair.clean for pair in pairs], torch.randn(cpu.d_model)
 
     def measure(vlm):
-        push = direction[0].to(vlm.device)
-        found = {
-            "swap": I.region_swap(vlm, pairs, "strip", [1]),
-            "removed": I.region_swap(vlm, pairs, "object", [1], visual=I.ordering_removed),
-            "last": I.last_token_patch(vlm, pairs),
-            "steer": I.steer(vlm, pairs, lambda pair, slot: [([0, 5, -1], push)], [1]),
-            "read": I.read(vlm, trials, lambda t: [0, -1], [2]).cpu().numpy(),
-        }
-        for null in (None, 0):
-            answers = I.amplified_answers(vlm, trials, push[None], [0, 3.0], null=null)
-            found[f"amplified {null}"] = np.array([*answers.values()]) == trials[0].answer
-        return found
+        here = push.to(vlm.device)
+        named = {
+            "last": E.last_token, "strip": E.swap("strip"), "copy": E.copy([0, 5, -1]),
+            "steer": E.steer([0, -1], here), "amplify": E.amplify(here[None], 3.0),
+            "object": E.amplify(here[None], 3.0, "constant", "object", null=0),
+        }  # fmt: skip
+        found = {name: sweep.p for name, sweep in E.sweep(vlm, pairs, named, [1]).items()}
+        removed = E.sweep(vlm, pairs, E.swap("object"), [1], visual=E.ordering_removed)
+        read = E.read(vlm, trials, lambda t: [0, -1], [2]).cpu().numpy()
+        return found | {"removed": removed.p, "read": read}
 
     ours, theirs = measure(gpu), measure(cpu)
     for name in theirs:

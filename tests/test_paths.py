@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dualmech import _paths
+from vlms import _paths
 
 
 def test_the_data_folder_is_found_from_anywhere(tmp_path, monkeypatch):

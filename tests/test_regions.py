@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from dualmech import drawing
 from dualmech import regions as R
 from dualmech import stimuli as S
 
-RED, GREEN, BLUE = (S.Item("square", c) for c in ("red", "green", "blue"))
+RED, GREEN, BLUE = (drawing.Item("square", c) for c in ("red", "green", "blue"))
 # Items of 2 x 2 tokens start at 1, 5 and 9 along their axis and at 5 across it.
 ROW = [[61, 62, 73, 74], [65, 66, 77, 78], [69, 70, 81, 82]]
 COLUMN = [[17, 18, 29, 30], [65, 66, 77, 78], [113, 114, 125, 126]]

@@ -1,9 +1,9 @@
 """The table of what a model can do, on a canvas of another size than the shipped model's."""
 
 import pytest
-import tiny
 
 import dualmech
+from bookbuild import tiny
 from dualmech import report
 
 

@@ -6,10 +6,12 @@ from dataclasses import asdict
 import pytest
 
 import dualmech
-from bookbuild import seeds
 from dualmech import stimuli as S
+from organism import seeds
+from vlms._paths import data_dir
+from vlms.loading import SHIPPED
 
-DATA = seeds.OUT.parents[1]
+DATA = data_dir()
 
 
 def test_runs_differ_from_each_other_in_the_objective_and_from_mini_in_length():
@@ -33,8 +35,8 @@ def test_each_question_is_paired_with_its_mirror_image(direction):
 
 
 def test_the_kept_figures_hold_both_shipped_models_and_further_runs():
-    runs = json.loads(seeds.OUT.read_text())
-    shipped = {dualmech.load(name, device="cpu").fingerprint for name in dualmech.models.SHIPPED}
+    runs = json.loads((DATA / "results" / "seeds.json").read_text())
+    shipped = {dualmech.load(name, device="cpu").fingerprint for name in SHIPPED}
     assert shipped == {r["weights"] for r in runs if r["seed"] == 0}
     trained = [asdict(recipe) for recipe in seeds.recipes().values()]
     further = [r for r in runs if r["seed"]]

@@ -5,12 +5,12 @@ import json
 import pytest
 
 import dualmech
-from dualmech import interventions as I
+import organism
+from dualmech import edits as E
 from dualmech import stimuli as S
-from dualmech import train
-from dualmech._paths import data_dir
 from dualmech.metrics import wilson
-from dualmech.models import SHIPPED, check_files
+from vlms._paths import data_dir
+from vlms.loading import SHIPPED, check_files
 
 SAMPLE = 80  # trials per task, spread evenly over directions and held-out triples
 
@@ -35,9 +35,9 @@ def test_files(name):
 
 
 def test_the_shipped_processor_is_the_recipes(shipped):
-    tokenizer = train.build_processor().tokenizer
+    tokenizer = organism.build_processor().tokenizer
     assert shipped.words == tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    assert shipped.prompt("The key is ") == train.build_processor().apply_chat_template(
+    assert shipped.prompt("The key is ") == organism.build_processor().apply_chat_template(
         [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "The key is "}]}],
         add_generation_prompt=True,
         tokenize=False,
@@ -59,8 +59,8 @@ def test_accuracy_on_combinations_never_seen(shipped, task):
 def test_with_a_local_encoder_the_language_models_positions_do(shipped):
     """What chapter 13 says of it: it needs nothing that the encoder knows of the order."""
     trials = held_out("objects")
-    whole = I.answers(shipped, trials)
-    bare = I.answers(shipped, trials, visual=I.ordering_removed)
+    whole = E.answers(shipped, trials)
+    bare = E.answers(shipped, trials, visual=E.ordering_removed)
     right = [a == t.answer for a, t in zip(whole, trials, strict=True)]
     assert sum(right) / len(right) >= 0.9
     assert sum(a == b for a, b in zip(whole, bare, strict=True)) / len(trials) >= 0.9

@@ -10,7 +10,6 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
-LONGEST_CELL = 20
 
 
 def code_cells(path: Path) -> list:
@@ -36,13 +35,6 @@ def test_no_outputs_and_no_traces_of_a_run(path):
         )
     assert "widgets" not in notebook.metadata
     assert notebook.metadata.kernelspec.name == "python3", "Colab and `make` have only this kernel"
-
-
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_code_cells_are_short(path):
-    for cell in code_cells(path):
-        lines = cell.source.count("\n") + 1
-        assert lines <= LONGEST_CELL, f"{lines} lines in {path.name}:\n{cell.source}"
 
 
 # A share, a decimal or a percentage is measured, and nobody may type it: it would go stale unseen.

@@ -3,11 +3,11 @@
 They are pinned here, so that a version which takes one away, or sets another, is noticed.
 """
 
-import tiny
 import torch
 from pytest import fixture, raises
 
 import dualmech
+from bookbuild import tiny
 
 ENTRY = "blocks.0.hook_in"
 

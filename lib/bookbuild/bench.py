@@ -14,7 +14,6 @@ import datetime
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -32,8 +31,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 import dualmech as dm
-from dualmech import interventions as I
+from dualmech import edits as E
 from dualmech import stimuli as S
+
+from . import tiny
 
 ROOT = Path(__file__).parents[2]
 REGIONS = ("object", "strip", "background", "random")
@@ -144,7 +145,8 @@ def start_at_layer(vlm):
             begun.update(x=x, resid=whole(x, first, range(vlm.n_slots))[1])
         resid = fn(begun["resid"][slot])
         if slot == vlm.n_layers:
-            return vlm.head(resid)[:, -1], {}
+            last = vlm.language_model.norm(resid[:, -1])
+            return vlm.model.get_output_embeddings()(last), {}
         return vlm.bridge(resid, start_at_layer=slot, use_cache=False)[:, -1], {}
 
     return run
@@ -155,7 +157,7 @@ def start_at_layer(vlm):
 
 def last_token(run, vlm, pairs, begin=0):
     """(slots, n, 3) target probabilities."""
-    clean, other = (I.inputs(vlm, t) for t in _both(pairs))
+    clean, other = (E.inputs(vlm, t) for t in _both(pairs))
     slots, words = range(vlm.n_slots), [list(p.targets.values()) for p in pairs]
     theirs, found = run(other, keep=slots)[1], []
     for slot in slots:
@@ -171,15 +173,15 @@ def last_token(run, vlm, pairs, begin=0):
 
 def region_swap(run, vlm, pairs, begin=0, regions=REGIONS, visual=None):
     """(regions, slots, n, 2) target probabilities; begin: the seed of the first pair."""
-    clean, other = (I.inputs(vlm, t) for t in _both(pairs))
+    clean, other = (E.inputs(vlm, t) for t in _both(pairs))
     at, slots = vlm.positions(clean), range(vlm.n_slots)
     words, first = [list(p.targets.values()) for p in pairs], [[], []]
     if visual is not None:
-        first = [[(0, I.replace_visual(at, visual(vlm, t)))] for t in _both(pairs)]
+        first = [[(0, _put(at, visual(vlm, t)))] for t in _both(pairs)]
     theirs, found = run(other, first[1], slots)[1], []
     for region in regions:
         moves = [
-            dm.regions.swap(region, p.clean.stimulus, vlm.grid[0], I.VERTICAL[p.clean.direction], k)
+            dm.regions.swap(region, p.clean.stimulus, vlm.grid[0], E.VERTICAL[p.clean.direction], k)
             for k, p in enumerate(pairs, begin)
         ]
         row = torch.tensor([k for k, m in enumerate(moves) for _ in m.target])
@@ -201,22 +203,33 @@ def region_swap(run, vlm, pairs, begin=0, regions=REGIONS, visual=None):
 
 def ablation(run, vlm, pairs, begin=0):
     """(1, slots, n, 2): the object swap where the encoder's ordering is removed."""
-    return region_swap(run, vlm, pairs, begin, ["object"], I.ordering_removed)
+    return region_swap(run, vlm, pairs, begin, ["object"], E.ordering_removed)
 
 
 def amplification(run, vlm, pairs, begin=0):
     """(alphas, n) answers."""
-    x, found = I.inputs(vlm, [p.clean for p in pairs]), []
+    x, found = E.inputs(vlm, [p.clean for p in pairs]), []
     at = vlm.positions(x)
     row = torch.arange(len(at), device=at.device)[:, None]
     for alpha in ALPHAS:
 
         def louder(resid, alpha=alpha):
-            states = I.amplified(resid[row, at], _directions(vlm), alpha)
-            return I.replace_visual(at, states)(resid)
+            states = dm.probes.amplified(resid[row, at], _directions(vlm), alpha)
+            return _put(at, states)(resid)
 
         found.append(vlm.decode(run(x, [(0, louder)])[0]))
     return np.array(found)
+
+
+def _put(at, states):
+    """An edit that writes visual tokens."""
+
+    def edit(resid):
+        resid = resid.clone()
+        resid[torch.arange(len(at), device=at.device)[:, None], at] = states.to(resid)
+        return resid
+
+    return edit
 
 
 def _both(pairs):
@@ -252,16 +265,17 @@ def empty_store():
 @empty_store()
 def ours(name, vlm, pairs):
     """(f) this library."""
+    visual, edits = None, {region: E.swap(region) for region in REGIONS}
     if name == "last-token patching":
-        return I.last_token_patch(vlm, pairs)
-    if name == "region swaps":
-        return np.stack(list(I.region_swaps(vlm, pairs, REGIONS).values()))
+        return E.sweep(vlm, pairs, E.last_token).p
     if name == "amplification curve":
-        trials = [p.clean for p in pairs]
-        found = I.amplified_answers(vlm, trials, _directions(vlm), ALPHAS)
-        return np.array(list(found.values()))
-    found = I.region_swaps(vlm, pairs, ["object"], visual=I.ordering_removed)
-    return np.stack(list(found.values()))
+        edits = {f"alpha {a:g}": E.amplify(_directions(vlm), a) for a in ALPHAS}
+        found = E.sweep(vlm, [p.clean for p in pairs], edits, [0])
+        return np.array([one.said[0] for one in found.values()])
+    if name == "ordering removed, then a swap":
+        visual, edits = E.ordering_removed, {"object": E.swap("object")}
+    found = E.sweep(vlm, pairs, edits, visual=visual)
+    return np.array([one.p for one in found.values()])
 
 
 # --- the floor ------------------------------------------------------------------------------------
@@ -277,26 +291,20 @@ def floor(name, vlm, batch, pairs):
 
 def _floor(name, vlm, pairs):
     clean, other = _both(pairs)
-    removed = name == "ordering removed, then a swap"
-    if removed:  # a few reference images stand in for all others
-        I.ordering_removed(vlm, clean)
-
-    def layers(run, start=0):
-        resid = run.resid[0]
-        for k in range(start, vlm.n_layers):
-            resid = vlm.language_model.layers[k](resid, **run.layer_inputs[k])
-        vlm.head(resid)
-
-    run = vlm.begin(I.inputs(vlm, clean), encode=not removed)
-    layers(run)
+    visual = None
+    if name == "ordering removed, then a swap":
+        visual = E.ordering_removed(vlm, clean)  # a few reference images stand in for all others
+    run = vlm.start(E.inputs(vlm, clean), visual)
+    run.finish(run.resid, 0)
     if name == "amplification curve":
         starts, calls = [0], len(ALPHAS) - 1
     else:
-        layers(vlm.begin(I.inputs(vlm, other), encode=not removed))
+        other = vlm.start(E.inputs(vlm, other), visual)
+        other.finish(other.resid, 0)
         starts = range(vlm.n_layers)
         calls = {"region swaps": len(REGIONS), "last-token patching": 0}.get(name, 1)
     for start in list(starts) * calls:
-        layers(run, start)
+        run.finish(run.resid, start)
 
 
 def matrix_rate(device, dtype=torch.float32, size: int = 2048) -> float:
@@ -325,7 +333,7 @@ def _seconds(call, device):
 
 def compare(vlm, n: int, times: int) -> tuple[list[dict], list[dict]]:
     """Rows of each way's seconds and difference from this library's result; rows of the floors."""
-    batch = dm.sweeps.batch(vlm, 1)  # the same for all: one that is quick on this machine
+    batch = dm.machine.batch_size(vlm)  # the same for all: one that is quick on this machine
     with torch.no_grad():
         ways = {
             "a": (lens(vlm), 1), "b": (lens(vlm), batch), "c": (nnsight_trace(vlm), batch),
@@ -378,10 +386,10 @@ def _difference(found, wanted) -> float:
 
 def memory(vlm, n: int) -> list[dict]:
     """Peak memory of each sweep, in parts of what one plain pass of its batch takes."""
-    batch = dm.sweeps.batch(vlm, 1)
+    batch = dm.machine.batch_size(vlm)
 
     def plain():
-        vlm.forward(I.inputs(vlm, [p.clean for p in S.swap_pairs("squares", "left", batch)]))
+        vlm.logits(E.inputs(vlm, [p.clean for p in S.swap_pairs("squares", "left", batch)]))
 
     rows = [{"what": "one plain batch", "bytes": _peak(plain, vlm.device)}]
     for name in EXPERIMENTS:
@@ -411,7 +419,7 @@ def scaling(vlm, n: int) -> dict[str, list[dict]]:
     """Seconds an item of a strip swap, as items, slots, layers and visual tokens grow."""
 
     def per_item(model, pairs, slots=None):
-        call = empty_store()(partial(I.region_swap, model, pairs, "strip", slots))
+        call = empty_store()(partial(E.sweep, model, pairs, E.swap("strip"), slots))
         return _best(call, model.device, 2) / len(pairs)
 
     pairs = S.swap_pairs("squares", "left", max(n, 128), seed=0)
@@ -448,9 +456,6 @@ def resized(vlm, layers: int | None = None, grid: int | None = None):
 
 def precision() -> list[dict]:
     """Largest change of an edited run's logits in half precision, by family, on tiny models."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    import tiny
-
     rows = []
     for family in tqdm(tiny.FAMILIES, desc="precision"):
         with tempfile.TemporaryDirectory() as folder:
@@ -467,12 +472,12 @@ def precision() -> list[dict]:
 def edited_logits(vlm):
     """(slots, vocab) logits after the last token is pushed at each slot."""
     noise = np.random.RandomState(0).randint(0, 256, (1, *vlm.canvas, 3)).astype(np.uint8)
-    run = vlm.begin(vlm.prepare(list(noise), ["The color is "]))
+    run = vlm.start(vlm.prepare(list(noise), ["The color is "]))
     push = torch.randn(vlm.d_model, generator=torch.Generator().manual_seed(0))
-    seq, branched = run.resid[0].shape[1], vlm.branched(run, vlm.n_slots)
-    for slot, resid in enumerate(vlm.walk(branched)):
+    seq, fan = run.resid.shape[1], dm.runs.fan_out(run, vlm.n_slots)
+    for slot, resid in fan.walk():
         resid[:, seq + slot] += push.to(resid)
-    return vlm.head(resid, vlm.n_slots)[0]
+    return fan.finish(resid, slot)[0]
 
 
 def machine(device) -> dict:
@@ -508,7 +513,7 @@ def main() -> None:
         row["arithmetic_seconds"] = row["operations"] / rate
     out = {
         "machine": machine(vlm.device), "matrix_rate": rate, "n": options.items,
-        "batch": dm.sweeps.batch(vlm, 1),
+        "batch": dm.machine.batch_size(vlm),
         "alphas": len(ALPHAS), "rows": rows, "floors": floors, "memory": used,
         "scaling": scaling(vlm, options.items), "precision": precision(),
     }  # fmt: skip

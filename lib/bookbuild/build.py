@@ -23,7 +23,7 @@ import nbformat
 INPUTS = ("lib/dualmech", "data", "requirements.lock")
 CELL_LIMIT = 900  # seconds
 STAMP = "bookbuild"
-COLLECTS = "results.collect("  # in a chapter that shows what the others measured
+COLLECTS = "record.collect("  # in a chapter that shows what the others measured
 
 
 class BuildError(Exception):
@@ -69,7 +69,7 @@ def digest(notebook, shared: dict[str, str]) -> str:
     them or names the file.
     """
     text = "".join(c.source for c in notebook.cells)
-    for folder, call in (("data/results/", COLLECTS), ("data/bench/", "results.benchmarks(")):
+    for folder, call in (("data/results/", COLLECTS), ("data/bench/", "record.benchmarks(")):
         if call not in text:
             kept = [k for k in shared if k.startswith(folder) and Path(k).name not in text]
             shared = {k: v for k, v in shared.items() if k not in kept}

@@ -1,10 +1,11 @@
-"""The shell's way in: `python -m dualmech answer|report|check-result|train`."""
+"""The shell's way in: `python -m dualmech answer|report|check-result`."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 
@@ -21,13 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     told.add_argument("--save", type=Path, help="also write the rows to this JSON file")
     checked = command.add_parser("check-result", help="check result files before you send them")
     checked.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    trained = command.add_parser("train", help="train a shipped model from its seed")
-    trained.add_argument("out", type=Path)
-    trained.add_argument("--objective", choices=("layout", "local"), default="layout")
-    trained.add_argument("--seed", type=int, default=0)
-    trained.add_argument("--device", default="auto")
-    trained.add_argument("--ship", type=Path, help="then copy it here with card and hashes")
-    trained.add_argument("--toy", action="store_true", help="a few steps, to see that it runs")
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["train"]:
+        return _moved(argv)
     args = parser.parse_args(argv)
     try:
         return COMMANDS[args.command](args)
@@ -37,16 +34,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _answer(args) -> int:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    from .loading import load
+    from vlms.loading import load
 
     if not args.image.is_file():
         raise FileNotFoundError(f"no image at {args.image}: check the path")
     try:
         image = Image.open(args.image)
         image.load()
-    except (UnidentifiedImageError, OSError):
+    except OSError:
         raise ValueError(
             f"{args.image} is not an image that can be read: use PNG or JPEG"
         ) from None
@@ -55,27 +52,28 @@ def _answer(args) -> int:
 
 
 def _report(args) -> int:
-    from . import results
-    from .loading import load
+    from vlms.loading import load
+
+    from . import record
     from .report import report, table
 
     vlm = load(args.model)
-    with results.timer() as clock:
+    with record.timer() as clock:
         rows = report(vlm, args.parts)
     print(table(rows))
     if args.save:
-        source = results.provenance(vlm, clock.seconds)
-        print("saved", results.save(args.save, "report", {"rows": rows}, source))
+        source = record.provenance(vlm, clock.seconds)
+        print("saved", record.save(args.save, "report", {"rows": rows}, source))
     return 0
 
 
 def _check_result(args) -> int:
-    from . import results
+    from . import record
 
     bad = 0
     for path in args.files:
         try:
-            place = results.place(results.read(path))
+            place = record.place(record.read(path))
             if not re.fullmatch(r"\w[\w.-]*", place.parent.name):
                 raise ValueError(
                     f"{path}: provenance.model is a folder: use a hub id, which others can load"
@@ -87,16 +85,14 @@ def _check_result(args) -> int:
     return 1 if bad else 0
 
 
-def _train(args) -> int:
-    from .train import Recipe, ship, toy, train
-
-    recipe = Recipe(objective=args.objective, seed=args.seed)
-    folder = train(toy(recipe) if args.toy else recipe, args.out, args.device, not args.toy)
-    print("wrote", ship(args.out, args.ship) if args.ship else folder)
-    return 0
+def _moved(argv: list[str]) -> int:
+    """`train` moved to another package; for one more release it works from here, too."""
+    package = "organism"  # by name: this package imports none of the others
+    print(f"`python -m dualmech train` is now `python -m {package} train`", file=sys.stderr)
+    return import_module(f"{package}.__main__").main(argv)
 
 
-COMMANDS = {"answer": _answer, "report": _report, "check-result": _check_result, "train": _train}
+COMMANDS = {"answer": _answer, "report": _report, "check-result": _check_result}
 
 if __name__ == "__main__":
     sys.exit(main())

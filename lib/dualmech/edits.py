@@ -17,9 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from . import regions, runs, stimuli, store
-from .machine import batch_size, in_batches
-from .model import VLM
+from vlms import runs
+from vlms.machine import batch_size, in_batches
+from vlms.model import VLM
+
+from . import regions, stimuli, store
 from .probes import amplified, matched_null
 
 VERTICAL = {"left": False, "right": False, "above": True, "below": True}
@@ -77,8 +79,9 @@ def sweep(
     add in later layers is then left out.  source: the trials that states come from; a pair's
     counterfactual, if not given.
 
-    Results are kept by content (see `store`).  That of a function in a notebook cannot be told:
-    such a sweep is kept under a key of yours, to be changed with the function, or not at all.
+    Results are kept by content (see `store`).  That of a function in a notebook cannot be told, be
+    it an edit or `visual`: such a sweep is kept under a key of yours, to be changed with the
+    function, or not at all.
 
     Raises ModelError for a slot out of range or a target that is not one token; ValueError where
     the targets of pairs differ, or there is nothing to do.
@@ -106,19 +109,23 @@ def sweep(
         for (b.slot, resid), (_, b.source) in walks if rest else ():
             for name, edit in rest.items():
                 edited = edit(resid.clone(), b)
+                if getattr(edited, "shape", None) != resid.shape:
+                    raise ValueError(f"{name!r} gave no residual {tuple(resid.shape)}: return it")
                 logits.setdefault(name, {})[b.slot] = run.finish(edited, b.slot)
-        told = [[logits[name][slot] for slot in slots] for name in named]
+        made = [[logits[name][slot] for slot in slots] for name in named]
         return {
-            "p": np.array([[vlm.probabilities(x, words) for x in one] for one in told]),
-            "said": np.array([[vlm.decode(x) for x in one] for one in told]),
+            "p": np.array([[vlm.probabilities(x, words) for x in one] for one in made]),
+            "said": np.array([[vlm.decode(x) for x in one] for one in made]),
         }
 
     def compute(items):
         return store.joined(in_batches(items, measure, batch_size(vlm), vlm.name))
 
     items = list(zip(range(len(clean)), clean, source or clean, targets, strict=True))
-    settings = (key or named, slots, visual, paired, source is None)
-    found = store.swept(vlm, items, compute, "sweep", settings)
+    told = (key, getattr(visual, "__qualname__", None)) if key else (named, visual)
+    settings = (told, list(named), slots, paired, source is None)
+    label = ", ".join(map(str, named)) if len(named) < 4 else f"{len(named)} edits"
+    found = store.swept(vlm, items, compute, label, settings)
     swept = {name: Sweep(found["p"][k], found["said"][k]) for k, name in enumerate(named)}
     return swept if isinstance(edits, dict) else swept["sweep"]
 
@@ -139,7 +146,8 @@ def _ends(run: runs.Run, other: runs.Run, slots: list[int]) -> dict[int, Tensor]
     for (slot, resid), (_, source) in zip(fan.walk(), other.walk(), strict=True):
         for k in [k for k, where in enumerate(slots) if where == slot]:
             resid[:, seq + k] = source[:, -1]  # in place: the walk goes on from here
-    return dict(zip(slots, fan.finish(resid, slot).unbind(1), strict=True))
+    logits = fan.finish(resid, slot).view(len(resid), len(slots), -1)
+    return dict(zip(slots, logits.unbind(1), strict=True))
 
 
 def started(vlm: VLM, trials: list, visual: Visual | None = None) -> tuple[runs.Run, Tensor]:
@@ -161,11 +169,14 @@ def setter(edit: Callable) -> Callable:
 
     That is a partial of the library's own function, so that a sweep's content can be told.
     """
-    names = list(inspect.signature(edit).parameters)[2:]
+    signature = inspect.signature(edit)
+    signature = signature.replace(parameters=list(signature.parameters.values())[2:])
 
     @wraps(edit)
     def settings(*values, **more) -> Edit:
-        return partial(edit, **dict(zip(names, values, strict=False)), **more)
+        return partial(edit, **signature.bind(*values, **more).arguments)
+
+    settings.__signature__ = signature
 
     return settings
 

@@ -1,52 +1,37 @@
-"""How a figure reaches the reader: one look, and never without words for who cannot see it."""
+"""How a figure reaches the reader (all chapters): one look, and never without words for who cannot
+see it."""
 
 import base64
 import html
 import io
 import re
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 # Okabe and Ito's colours, safe for colour-blind readers; without yellow, which fades on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vP*"
 SHORTEST_ALT = 20
 
 
 def use_style() -> None:
-    """Matplotlib defaults: letters that can still be read when a page is 360 pixels wide."""
-    import matplotlib as mpl
-
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (5.6, 3.6),
-            "figure.facecolor": "white",
-            "figure.constrained_layout.use": True,
-            "savefig.dpi": 160,
-            "font.size": 14,
-            "axes.titlesize": 15,
-            "xtick.labelsize": 13,
-            "ytick.labelsize": 13,
-            "legend.fontsize": 13,
-            "legend.frameon": False,
-            "axes.prop_cycle": mpl.cycler(color=COLOURS),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "lines.linewidth": 2.0,
-            "image.cmap": "cividis",
-            "image.interpolation": "nearest",
-        }
-    )
+    """Matplotlib's defaults for the book, from `book.mplstyle`."""
+    plt.style.use(Path(__file__).with_name("book.mplstyle"))
 
 
-def show(fig, alt: str, caption: str | None = None, name: str | None = None) -> None:
+def show(
+    fig, alt: str, caption: str | None = None, name: str | None = None, gate: str | None = None
+) -> None:
     """Display a figure with its alt text, in Jupyter, on Colab and in the book; then close it.
 
-    `alt` says what a reader would see, in a sentence or two. `name` is the figure's anchor.
+    `alt` says what a reader would see, in a sentence or two. `name` is the figure's anchor. With a
+    `gate`, a question, the figure stays shut until the reader opens it.
     """
-    import matplotlib.pyplot as plt
     from IPython.display import display
 
-    shown = Shown(fig, alt, caption, name)
+    shown = Shown(fig, alt, caption, name, gate)
     plt.close(fig)
     display(shown)
 
@@ -61,7 +46,10 @@ def say(markdown: str) -> None:
 class Shown:
     """A figure as HTML with its words inside, since the book drops the alt text of plain images."""
 
-    def __init__(self, fig, alt: str, caption: str | None = None, name: str | None = None):
+    def __init__(
+        self, fig, alt: str, caption: str | None = None, name: str | None = None,
+        gate: str | None = None,
+    ):  # fmt: skip
         alt = " ".join(alt.split())
         if len(alt) < SHORTEST_ALT:
             raise ValueError(
@@ -72,7 +60,7 @@ class Shown:
             raise ValueError(f"figure name {name!r}: use lower-case letters, digits and hyphens")
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png")
-        self.alt, self.caption, self.name = alt, caption, name
+        self.alt, self.caption, self.name, self.gate = alt, caption, name, gate
         self.png = base64.b64encode(buffer.getvalue()).decode()
         self.width = round(fig.get_figwidth() * 96)
 
@@ -88,11 +76,15 @@ class Shown:
         # The white card keeps black ink readable on dark pages; `dark-light` stops the book's
         # theme from dimming it.
         style = "max-width:100%;height:auto;background:#fff;border-radius:6px"
-        return (
+        figure = (
             f'<figure{anchor} style="margin:1em 0"><img class="dark-light" width="{self.width}" '
             f'style="{style}" alt="{html.escape(self.alt)}" '
             f'src="data:image/png;base64,{self.png}">{words}</figure>'
         )
+        if self.gate is None:
+            return figure
+        question = f"<summary><strong>Predict.</strong> {html.escape(self.gate)}</summary>"
+        return f'<details class="predict">{question}{figure}</details>'
 
 
 def bare(ax, title: str = "") -> None:
@@ -100,6 +92,35 @@ def bare(ax, title: str = "") -> None:
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=13)
     ax.spines[:].set(visible=True, color="0.6")
+
+
+def pictures(images, titles, columns: int = 3):
+    """Images enlarged without smoothing, each in a frame and under a short title."""
+    wide = min(2.8, 5.6 / columns)
+    return _tiles(images, titles, columns, (columns * wide, wide + 0.35, 0))[0]
+
+
+def maps(grids, titles, label: str, low: float = 0.0, high: float = 1.0, columns: int = 3):
+    """Heat maps over the token grid, (rows, cols) each, with one colour bar."""
+    size = (6.0, 6.0 / columns + 0.3, 0.9)
+    fig, axes, drawn = _tiles(grids, titles, columns, size, vmin=low, vmax=high)
+    fig.colorbar(drawn, ax=axes, orientation="horizontal", label=label, fraction=0.06, pad=0.03)
+    return fig
+
+
+def _tiles(images, titles, columns: int, size: tuple, **how):
+    """Figure, axes and the last image; size: width, height of a row and of the rest, in inches."""
+    if len(images) != len(titles):
+        raise ValueError(f"{len(images)} images but {len(titles)} titles")
+    rows = -(-len(images) // columns)
+    whole = (size[0], rows * size[1] + size[2])
+    fig, axes = plt.subplots(rows, columns, figsize=whole, squeeze=False)
+    for ax in axes.flat[len(images) :]:
+        ax.set_visible(False)
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        drawn = ax.imshow(image, **how)
+        bare(ax, title)
+    return fig, axes, drawn
 
 
 def _reference(ax, lines: dict | None) -> list:
@@ -111,41 +132,22 @@ def _reference(ax, lines: dict | None) -> list:
     ]
 
 
-def pictures(images, titles, columns: int = 3):
-    """Images enlarged without smoothing, each in a frame and under a short title."""
-    import matplotlib.pyplot as plt
-
-    if len(images) != len(titles):
-        raise ValueError(f"{len(images)} images but {len(titles)} titles")
-    rows, wide = -(-len(images) // columns), min(2.8, 5.6 / columns)
-    size = (columns * wide, rows * (wide + 0.35))
-    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-    for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(image)
-        bare(ax, title)
-    for ax in axes.flat[len(images) :]:
-        ax.set_visible(False)
-    return fig
-
-
 def shares(series: dict, xlabel: str = "", ylabel: str = "accuracy", lines: dict | None = None):
     """Shares as dots with their intervals: {series: {place on the x axis: a `metrics.share`}}.
 
     lines: {words: height}, drawn dashed across the figure.
     """
-    import matplotlib.pyplot as plt
-
     places = list(dict.fromkeys(place for one in series.values() for place in one))
     fig, ax = plt.subplots(figsize=(5.6, 4.2))
     handles = []
     for k, (name, one) in enumerate(series.items()):
         aside = (k - (len(series) - 1) / 2) * 0.5 / len(series)
         x = [places.index(place) + aside for place in one]
-        value = [s["value"] for s in one.values()]
-        low = [max(0, s["value"] - s["low"]) for s in one.values()]
-        high = [max(0, s["high"] - s["value"]) for s in one.values()]
-        look = {"fmt": "osD^vP*"[k % 7], "color": COLOURS[k % len(COLOURS)], "capsize": 4}
-        handles.append(ax.errorbar(x, value, (low, high), label=name, markersize=8, **look))
+        value, low, high = (np.array([s[key] for s in one.values()])
+                            for key in ("value", "low", "high"))  # fmt: skip
+        reach = np.maximum(0, (value - low, high - value))
+        look = {"fmt": MARKERS[k % 7], "color": COLOURS[k % 7], "markersize": 8, "capsize": 4}
+        handles.append(ax.errorbar(x, value, reach, label=name, **look))
     handles += _reference(ax, lines)
     ax.set(ylim=(-0.04, 1.04), xlim=(-0.5, len(places) - 0.5), xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(range(len(places)), [str(place) for place in places])
@@ -155,34 +157,65 @@ def shares(series: dict, xlabel: str = "", ylabel: str = "accuracy", lines: dict
 
 
 def curves(
-    series: dict, xlabel: str = "slot", ylabel: str = "effect", lines: dict | None = None, ax=None
-):
+    series: dict, xlabel: str = "slot", ylabel: str = "effect", lines: dict | None = None, ax=None,
+    direct: bool = False,
+):  # fmt: skip
     """Numbers over slots (or alphas), with bands: {series: {x: {"value", "low", "high"}}}.
 
     lines: {words: height}, drawn dashed.  ax: draw here, without a legend, instead of on a
-    new figure.  Returns the figure.
+    new figure.  direct: the names stand on the curves, at their highest points, and not in a
+    legend.  Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
     alone = ax is None
     fig, ax = plt.subplots(figsize=(5.6, 4.2)) if alone else (ax.figure, ax)
     for k, (name, one) in enumerate(series.items()):
-        x, stats = list(one), list(one.values())
-        look = {"color": COLOURS[k % len(COLOURS)], "marker": "osD^vP*"[k % 7], "markersize": 6}
-        ax.plot(x, [s["value"] for s in stats], label=name, **look)
-        low, high = [s["low"] for s in stats], [s["high"] for s in stats]
-        ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+        x, colour = list(one), COLOURS[k % 7]
+        value, low, high = ([s[key] for s in one.values()] for key in ("value", "low", "high"))
+        ax.plot(x, value, label=name, color=colour, marker=MARKERS[k % 7], markersize=6)
+        ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     _reference(ax, lines)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if alone and len(series) + len(lines or {}) > 1:
+    if direct:
+        _name_curves(ax, series)
+    elif alone and len(series) + len(lines or {}) > 1:
         fig.legend(loc="outside lower center", ncols=2)
     return fig
 
 
+def bars(shares: dict, label: str = "", lines: dict | None = None):
+    """Named shares as bars with their intervals, {name: {"value", "low", "high"}}, from the top."""
+    fig, ax = plt.subplots(figsize=(5.6, 0.6 * len(shares) + 1.3))
+    for k, s in enumerate(shares.values()):
+        error = [[max(0, s["value"] - s["low"])], [max(0, s["high"] - s["value"])]]
+        ax.barh(k, s["value"], 0.6, color=COLOURS[k % len(COLOURS)], xerr=error, capsize=4)
+        ax.text(min(s["high"], 1) + 0.03, k, f"{s['value']:.2f}", va="center")
+    for words, x in (lines or {}).items():
+        ax.axvline(x, color="0.35", linestyle="--", linewidth=1.5)
+        ax.text(x, -0.62, words, ha="center", va="bottom", fontsize=12)
+    ax.set(xlim=(0, 1.15), ylim=(len(shares) - 0.4, -0.6), xlabel=label)
+    ax.set_yticks(range(len(shares)), list(shares))
+    return fig
+
+
+def _name_curves(ax, series: dict) -> None:
+    """Each curve's name in its colour, over the point where it is farthest above the others."""
+    low, high = ax.get_ylim()
+    for k, (name, one) in enumerate(series.items()):
+        rest = [other for other in series.values() if other is not one]
+
+        def lead(x, one=one, rest=rest):
+            return one[x]["value"] - max((o[x]["value"] for o in rest if x in o), default=0)
+
+        x = max(one, key=lead)
+        side = "right" if x > np.mean(list(one)) else "left"  # so that no name leaves the axes
+        ax.annotate(name, (x, one[x]["high"]), xytext=(0, 6), textcoords="offset points",
+                    ha=side, color=COLOURS[k % len(COLOURS)], weight="bold",
+                    fontsize=13)  # fmt: skip
+    ax.set_ylim(low, high + 0.12 * (high - low))
+
+
 def maps(grids, titles, label: str, low: float = 0.0, high: float = 1.0, columns: int = 3):
     """Heat maps over the token grid, (rows, cols) each, with one colour bar."""
-    import matplotlib.pyplot as plt
-
     if len(grids) != len(titles):
         raise ValueError(f"{len(grids)} maps but {len(titles)} titles")
     rows, wide = -(-len(grids) // columns), 6.0 / columns

@@ -1,4 +1,4 @@
-"""Shares, intervals and tests."""
+"""Shares, intervals and tests (all chapters)."""
 
 from __future__ import annotations
 

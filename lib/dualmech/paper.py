@@ -1,4 +1,4 @@
-"""The published figures of the paper, from `data/paper.json`.
+"""The published figures of the paper, from `data/paper.json` (all chapters).
 
 A published number has an id (`table1.squares.qwen2-vl-7b.v2`), the model, task and direction it
 belongs to, where it was read (`source`, `version`, `where`) and how exactly (`tolerance`, `n`).
@@ -11,7 +11,8 @@ import difflib
 import functools
 import json
 
-from ._paths import data_dir
+from vlms._paths import data_dir
+
 from .metrics import wilson
 
 
@@ -22,10 +23,9 @@ def _read():
 
 def describe(section: str) -> dict:
     """One other section of the file, as a dict: "paper", "models", "tasks" or "sources"."""
-    if section == "results" or section not in _read():
-        raise LookupError(
-            f"no section {section!r}; there are: {', '.join(k for k in _read() if k != 'results')}"
-        )
+    others = [name for name in _read() if name != "results"]
+    if section not in others:
+        raise LookupError(f"no section {section!r}; there are: {', '.join(others)}")
     return copy.deepcopy(_read()[section])
 
 
@@ -34,33 +34,31 @@ def published(experiment: str | None = None, **filters) -> list[dict]:
 
     Filters are equalities on the fields of an entry, for example
     `published("last_token", quantity="P(c2)", direction="left")`; `layer=None` asks for entries
-    that have no layer. An unknown field, or a word that no entry has in that field, is an error;
-    a known combination that nobody published is an empty list. An entry has either "value", which
-    is None where the number is not known, or "range", two numbers with both ends included.
+    that have no layer. An unknown field, or a word that no entry has in that field, is a
+    LookupError; a known combination that nobody published is an empty list. An entry has either
+    "value", which is None where the number is not known, or "range", two numbers with both ends
+    included.
     """
     results = _read()["results"]
     if experiment is not None:
         filters = {"experiment": experiment, **filters}
     for field, wanted in filters.items():
-        known = {r[field] for r in results if field in r and not isinstance(r[field], list)}
-        if not any(field in r for r in results):
+        if known := [r[field] for r in results if field in r]:
+            if isinstance(wanted, str) and wanted not in known:
+                raise LookupError(f"no result has {field}={wanted!r}; {_near(wanted, known)}")
+        else:
             raise LookupError(
-                f"no field {field!r}; {_near(field, {k for r in results for k in r})}"
+                f"no field {field!r}; {_near(field, [k for r in results for k in r])}"
             )
-        if isinstance(wanted, str) and wanted not in known:
-            raise LookupError(f"no published result has {field}={wanted!r}; {_near(wanted, known)}")
     return [copy.deepcopy(r) for r in results if all(r.get(f) == w for f, w in filters.items())]
 
 
 def value(id: str) -> float:
-    """The published number with this id, as a float.
+    """The published number with this id.
 
-    An id that holds a range or an unknown number is an error.
+    Raises LookupError for an unknown id, ValueError where it holds a range or an unknown number.
     """
-    results = {r["id"]: r for r in _read()["results"]}
-    if id not in results:
-        raise LookupError(f"no published result has the id {id!r}; {_near(id, results)}")
-    found = results[id]
+    (found,) = published(id=id)
     if found.get("value") is None:
         held = f"the range {found['range']}" if "range" in found else "no number"
         raise ValueError(f"{id!r} holds {held}, not one number. {found['note']}".strip())
@@ -81,12 +79,8 @@ def share(id: str) -> dict:
     return {"value": printed, "n": found["n"], "low": low, "high": high}
 
 
-def _near(word, known, most=6):
+def _near(word, known, most: int = 6) -> str:
     """The known words that resemble `word`, else the first ones, in half a sentence."""
-    known = sorted(str(k) for k in known if k is not None)
-    close = difflib.get_close_matches(str(word), known, n=most, cutoff=0.6)
-    return (
-        f"nearest: {', '.join(close)}"
-        if close
-        else f"there are: {', '.join(known[:20])}{', ...' * (len(known) > 20)}"
-    )
+    known = sorted({str(k) for k in known})
+    close = difflib.get_close_matches(str(word), known, most)
+    return f"nearest: {', '.join(close)}" if close else f"there are: {', '.join(known[:20])} ..."

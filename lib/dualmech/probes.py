@@ -1,13 +1,21 @@
-"""Linear position probes (paper Sec. 5.2, App. A.4; released probing/src/probe.py)."""
+"""Linear probes, the directions they find and heat maps (chapters 3, 6 and 9 to 13).
+
+Source: paper Sec. 5.2, App. A.4; released probing/src/probe.py and coco_amplification.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from .regions import tokens_of
+
+AXES = {"horizontal": ("left", "right"), "vertical": ("above", "below")}
 
 
 @dataclass(frozen=True)
@@ -22,18 +30,14 @@ class Probe:
         return (states.float() @ self.weights + self.bias).softmax(-1)
 
     def accuracy(self, states: Float[Tensor, "n d_model"], labels: Int[Tensor, " n"]) -> float:
+        """Share of states whose most probable class is their label."""
         return (self(states).argmax(-1) == labels).float().mean().item()
 
 
 def fit(
-    states: Float[Tensor, "n d_model"],
-    labels: Int[Tensor, " n"],
-    classes: int = 3,
-    steps: int = 200,
-    lr: float = 1e-3,
-    decay: float = 1e-4,
-    seed: int = 0,
-) -> Probe:
+    states: Float[Tensor, "n d_model"], labels: Int[Tensor, " n"], classes: int = 3,
+    steps: int = 200, lr: float = 1e-3, decay: float = 1e-4, seed: int = 0,
+) -> Probe:  # fmt: skip
     """Full-batch AdamW on cross-entropy, W ~ N(0, 1/d_model): the released recipe.
 
     Raises ValueError if a class has no example.
@@ -95,3 +99,34 @@ def matched_null(
     w = w / w.norm()
     size = (changed - states).norm(dim=-1, keepdim=True)
     return states + size * (states @ w).sign()[..., None] * w
+
+
+def probe_data(vlm, trials) -> tuple[Float[Tensor, "n tokens d_model"], list[list[np.ndarray]]]:
+    """The visual tokens of each trial's image, and per trial and place the item's token indices."""
+    states = vlm.visual([t.stimulus.image for t in trials])
+    owned = [[tokens_of(b, vlm.px, vlm.grid[1]) for b in t.stimulus.boxes] for t in trials]
+    return states, owned
+
+
+def item_rows(states, owned) -> tuple[Float[Tensor, "n d_model"], Int[Tensor, " n"]]:
+    """One example per item token of `probe_data`: its state and its item's place (0, 1, 2)."""
+    x = torch.cat([states[k, t] for k, places in enumerate(owned) for t in places])
+    y = [c for places in owned for c, t in enumerate(places) for _ in t]
+    return x, torch.tensor(y, device=states.device)
+
+
+def ordering_directions(vlm, trials) -> dict[str, Float[Tensor, "2 d_model"]]:
+    """Probe directions per axis, from the outer items of the trials that are answered right.
+
+    Each item is one example: the mean of its tokens, labelled first or last along the axis
+    (the released coco_amplification recipe).
+    """
+    answers = vlm.answer([t.stimulus.image for t in trials], [t.question for t in trials])
+    right, out = [t for t, a in zip(trials, answers, strict=True) if a == t.answer], {}
+    for axis, asked in AXES.items():
+        some = [t for t in right if t.direction in asked]
+        states, owned = probe_data(vlm, some)
+        x = torch.stack([states[k, t].mean(0) for k, p in enumerate(owned) for t in (p[0], p[2])])
+        y = torch.tensor([0, 1] * len(some), device=x.device)
+        out[axis] = fit(x, y, classes=2).weights.T
+    return out

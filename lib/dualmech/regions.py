@@ -1,4 +1,5 @@
-"""Which token positions an object, a strip or the background are, and swaps between them.
+"""Which token positions an object, a strip or the background are, and swaps between them
+(chapters 1 to 3 and 5 to 15).
 
 A token is its raster index in the token grid: row * columns + column.  Sources: paper
 Sec. 5.3; released criss_cross_patching/src/regions.py.
@@ -19,17 +20,14 @@ def tokens_of(box, px: int, cols: int, share: float = 0.25) -> np.ndarray:
     Returns raster indices, sorted.  Raises ValueError if the box covers no token that much.
     """
     left, top, right, bottom = (int(v) for v in box)
-    out = []
-    for row in range(top // px, -(-bottom // px)):
-        for col in range(left // px, -(-right // px)):
-            wide = min(right, (col + 1) * px) - max(left, col * px)
-            high = min(bottom, (row + 1) * px) - max(top, row * px)
-            if wide * high >= share * px * px:
-                out.append(row * cols + col)
-    if not out:
+    row, col = np.arange(top // px, -(-bottom // px)), np.arange(left // px, -(-right // px))
+    high = np.minimum(bottom, (row + 1) * px) - np.maximum(top, row * px)
+    wide = np.minimum(right, (col + 1) * px) - np.maximum(left, col * px)
+    found = (row[:, None] * cols + col)[np.outer(high, wide) >= share * px * px]
+    if not len(found):
         box = (left, top, right, bottom)
         raise ValueError(f"box {box} covers no token of {px} px by {share:.0%} or more")
-    return np.array(out)
+    return found
 
 
 def strip(place: int, vertical: bool, grid: int) -> np.ndarray:
@@ -60,10 +58,6 @@ class Swap:
             raise ValueError("a token is written twice")
 
 
-def _across(first: np.ndarray, last: np.ndarray) -> Swap:
-    return Swap(np.concatenate([first, last]), np.concatenate([last, first]))
-
-
 def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swap:
     """The swap of a region between an image of three items in a row and its mirror order.
 
@@ -75,27 +69,25 @@ def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swa
     so that its own place stays right and only what it says of the items around it changes.
     Raises ValueError for an unknown region.
     """
-    px = len(stimulus.pixels) // grid
+    if region not in REGIONS:
+        raise ValueError(f"unknown region {region!r}; known: {', '.join(REGIONS)}")
+    px, cells = len(stimulus.pixels) // grid, np.arange(grid * grid)
     owned = [tokens_of(box, px, grid) for box in stimulus.boxes]
     first, last = strip(0, vertical, grid), strip(2, vertical, grid)
-    if region == "object":
-        return _across(owned[0], owned[2])
-    if region == "strip":
-        return _across(first, last)
-    if region == "background":
-        covered = np.isin(first, np.concatenate(owned)) | np.isin(last, np.concatenate(owned))
-        return _across(first[~covered], last[~covered])
     if region == "random":
-        rng = np.random.RandomState(seed)
-        n = len(first) + len(last)
+        rng, n = np.random.RandomState(seed), len(first) + len(last)
         return Swap(rng.permutation(grid * grid)[:n], rng.permutation(grid * grid)[:n])
     if region == "layout":
-        free = np.setdiff1d(np.arange(grid * grid), np.concatenate(owned))
+        free = np.setdiff1d(cells, np.concatenate(owned))
         return Swap(free, free)
     if region == "whole":
-        cells = np.arange(grid * grid).reshape(grid, grid)
-        return Swap(cells.reshape(-1), (cells[::-1] if vertical else cells[:, ::-1]).reshape(-1))
-    raise ValueError(f"unknown region {region!r}; known: {', '.join(REGIONS)}")
+        return Swap(cells, np.flip(cells.reshape(grid, grid), 0 if vertical else 1).reshape(-1))
+    if region == "object":
+        first, last = owned[0], owned[2]
+    if region == "background":
+        covered = np.isin(first, np.concatenate(owned)) | np.isin(last, np.concatenate(owned))
+        first, last = first[~covered], last[~covered]
+    return Swap(np.concatenate([first, last]), np.concatenate([last, first]))
 
 
 def cells(where: str, stimulus, grid: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a model can do and which of the paper's phenomena are in it: one table, one command.
+"""What a model can do and which of the paper's phenomena are in it, in one table (chapter 14).
 
 `python -m dualmech report mini` prints it.  Rows (a) to (d) are what a model must do to be
 worth studying; rows (e) to (j) look for the paper's findings, each with its control.
@@ -7,137 +7,115 @@ worth studying; rows (e) to (j) look for the paper's findings, each with its con
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
+from vlms.model import VLM
+
 from . import edits as E
-from . import probes
 from . import stimuli as S
 from .metrics import mean, share
-from .model import VLM
-from .regions import strip, tokens_of
+from .probes import fit, item_rows, ordering_directions, probe_data
+from .regions import strip
+from .scenes import EASY, HARD, scene_trials
 
 PAIRS = 40  # counterfactual pairs per direction
-AXES = {"horizontal": ("left", "right"), "vertical": ("above", "below")}
+ALPHAS = (0.25, 0.5, 1, 2, 4, 8)
 TESTS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 def _row(part: str, what: str, where: str, stats: dict, *wanted: str) -> dict:
     """A row of the table; wanted: tests such as "value >= 0.98", all of which must hold."""
-    met = None
-    if wanted:
-        parsed = (w.split() for w in wanted)
-        met = bool(all(TESTS[sign](stats[key], float(bound)) for key, sign, bound in parsed))
-    told = {"part": part, "what": what, "where": where, "wanted": " and ".join(wanted), "met": met}
-    return told | stats
-
-
-def _right(vlm: VLM, trials, images=None) -> tuple[list[str], np.ndarray]:
-    images = [t.stimulus.image for t in trials] if images is None else images
-    answers = vlm.answer(images, [t.question for t in trials])
-    return answers, _hits(answers, trials)
+    tests = [w.split() for w in wanted]
+    met = all(TESTS[sign](stats[key], float(bound)) for key, sign, bound in tests)
+    told = {"part": part, "what": what, "where": where, "wanted": " and ".join(wanted)}
+    return told | {"met": bool(met) if wanted else None} | stats
 
 
 def _hits(answers, trials) -> np.ndarray:
     return np.array([a == t.answer for a, t in zip(answers, trials, strict=True)])
 
 
-def _of(trials, direction) -> np.ndarray:
-    return np.array([t.direction == direction for t in trials])
+def _answers(vlm: VLM, trials) -> list[str]:
+    return vlm.answer([t.stimulus.image for t in trials], [t.question for t in trials])
 
 
-def accuracy_rows(vlm: VLM) -> list[dict]:
+def _by_direction(part: str, what: str, right: np.ndarray, trials, *wanted: str) -> Iterator[dict]:
+    """A row of the share of right answers for each direction."""
+    asked = np.array([t.direction for t in trials])
+    for d in S.DIRECTIONS:
+        yield _row(part, what, d, share(right[asked == d]), *wanted)
+
+
+def accuracy_rows(vlm: VLM) -> Iterator[dict]:
     """(a) each task and direction, on combinations never seen in training."""
-    rows = []
     for task in S.TASKS:
         trials = S.trials(task, vlm.geometry, heldout=True)
-        _, right = _right(vlm, trials)
-        for d in S.DIRECTIONS:
-            stats = share(right[_of(trials, d)])
-            rows.append(_row("a", f"{task} accuracy", d, stats, "value >= 0.98"))
-    return rows
+        right = _hits(_answers(vlm, trials), trials)
+        yield from _by_direction("a", f"{task} accuracy", right, trials, "value >= 0.98")
 
 
-def scene_rows(vlm: VLM, n: int = 150) -> list[dict]:
+def scene_rows(vlm: VLM, n: int = 150) -> Iterator[dict]:
     """(b) easy and (c) hard naturalistic scenes, with what the errors name."""
-    rows = []
-    wanted = {"b": ["value >= 0.95"], "c": ["value >= 0.5", "value <= 0.8"]}
-    for part, name, style in (("b", "easy", S.EASY), ("c", "hard", S.HARD)):
-        trials = S.scene_trials(n, style, seed=7, side=vlm.canvas[0])
-        answers, right = _right(vlm, trials)
-        for d in S.DIRECTIONS:
-            rows.append(_row(part, f"{name} scenes accuracy", d, share(right[_of(trials, d)])))
-        rows.append(_row(part, f"{name} scenes accuracy", "all", share(right), *wanted[part]))
+    for part, name, style, wanted in (
+        ("b", "easy", EASY, ["value >= 0.95"]),
+        ("c", "hard", HARD, ["value >= 0.5", "value <= 0.8"]),
+    ):
+        trials = scene_trials(n, style, seed=7, side=vlm.canvas[0])
+        answers = _answers(vlm, trials)
+        right = _hits(answers, trials)
+        yield from _by_direction(part, f"{name} scenes accuracy", right, trials)
+        yield _row(part, f"{name} scenes accuracy", "all", share(right), *wanted)
         wrong = [(a, t) for a, t, ok in zip(answers, trials, right, strict=True) if not ok]
         if wrong and part == "c":
-            outer = [a in (t.candidates[0], t.candidates[2]) for a, t in wrong]
-            rows.append(
-                _row("c", "errors that name the opposite item", "all", share(outer), "value > 0.5")
-            )
+            outer = share([a in (t.candidates[0], t.candidates[2]) for a, t in wrong])
+            yield _row("c", "errors that name the opposite item", "all", outer, "value > 0.5")
         some = trials[:: max(1, len(trials) // 200)]
         told = vlm.describe([t.stimulus.image for t in some], ["Name the items."] * len(some))
         named = [i.name in t for s, t in zip(some, told, strict=True) for i in s.stimulus.items]
-        rows.append(_row(part, f"{name} scenes, objects named", "all", share(named), "value > 0.9"))
-    return rows
+        yield _row(part, f"{name} scenes, objects named", "all", share(named), "value > 0.9")
 
 
-def blank_rows(vlm: VLM) -> list[dict]:
+def blank_rows(vlm: VLM) -> Iterator[dict]:
     """(d) the same questions about an all-white image: no better than guessing."""
-    rows = []
     blank = S.draw([], [], vlm.geometry).image
     for task in S.TASKS:
         trials = S.trials(task, vlm.geometry, heldout=True)
-        _, right = _right(vlm, trials, [blank] * len(trials))
+        right = _hits(vlm.answer([blank] * len(trials), [t.question for t in trials]), trials)
         chance = 1 / (len(S.task_items(task)) - 1)  # any item but the reference
-        rows.append(_row("d", f"{task}, blank image", "all", share(right), f"low <= {chance:.3f}"))
-    return rows
+        yield _row("d", f"{task}, blank image", "all", share(right), f"low <= {chance:.3f}")
 
 
-def last_token_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]:
+def last_token_rows(vlm: VLM, pairs: int = PAIRS) -> Iterator[dict]:
     """(e) ordering first, attribute later, at the last token."""
-    rows = []
     for d in S.DIRECTIONS:
-        some = S.last_token_pairs(task, d, pairs, geometry=vlm.geometry)
+        some = S.last_token_pairs("squares", d, pairs, geometry=vlm.geometry)
         p = E.sweep(vlm, some, E.last_token).p
         order, attribute = p[:, :, 1], p[:, :, 2]
         peak = int(order.mean(1).argmax())
         over = np.flatnonzero(attribute.mean(1) > 0.8)
         first = int(over[0]) if len(over) else vlm.n_layers
-        rows.append(
-            _row(
-                "e",
-                "ordering target at its peak",
-                d,
-                mean(order[peak]) | {"slot": peak},
-                "value >= 0.6",
-                f"slot < {first}",
-            )
-        )
-        rows.append(
-            _row(
-                "e", "attribute target", d, mean(attribute[first]) | {"slot": first}, "value > 0.8"
-            )
-        )
-    return rows
+        stats, wanted = mean(order[peak]) | {"slot": peak}, ("value >= 0.6", f"slot < {first}")
+        yield _row("e", "ordering target at its peak", d, stats, *wanted)
+        stats = mean(attribute[first]) | {"slot": first}
+        yield _row("e", "attribute target", d, stats, "value > 0.8")
 
 
-def swap_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]:
+def swap_rows(vlm: VLM, pairs: int = PAIRS) -> Iterator[dict]:
     """(f) strips, (g) objects, beside them the count-matched random tokens, and two swaps that
     change one thing: what the background says at its place, or only the places of the tokens."""
-    rows = []
-    last = vlm.n_layers - 1
     for d in S.DIRECTIONS:
-        some = S.swap_pairs(task, d, pairs, geometry=vlm.geometry)
+        some = S.swap_pairs("squares", d, pairs, geometry=vlm.geometry)
         found = E.sweep(vlm, some, {r: E.swap(r) for r in ("strip", "object")})
         others = ("background", "random", "whole", "layout")
         found |= E.sweep(vlm, some, {r: E.swap(r) for r in others}, [0])
-        flipped = {region: one.p[:, :, 1] for region, one in found.items()}
         own = E.sweep(vlm, some, E.swap("strip"), [0], source=[pair.clean for pair in some])
-        flipped["strip, own image"] = own.p[:, :, 1]
-        for part, r, slot, wanted in (
+        found["strip, own image"] = own
+        for part, region, slot, wanted in (
             ("f", "strip", 0, ["value >= 0.8"]),
-            ("f", "strip", last, ["value <= 0.1"]),
+            ("f", "strip", vlm.n_layers - 1, ["value <= 0.1"]),
             ("g", "object", 0, ["value <= 0.3"]),
             ("g", "background", 0, []),
             ("g", "random", 0, []),
@@ -145,140 +123,77 @@ def swap_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]
             ("g", "layout", 0, []),  # places kept, what is said there changed
             ("g", "strip, own image", 0, []),  # places changed, all else kept
         ):
-            stats = mean(flipped[r][slot]) | {"slot": slot}
-            rows.append(_row(part, f"flipped by a swap: {r}", d, stats, *wanted))
-    return rows
+            stats = mean(found[region].p[slot, :, 1]) | {"slot": slot}
+            yield _row(part, f"flipped by a swap: {region}", d, stats, *wanted)
 
 
-def probe_data(vlm: VLM, trials):
-    """States (n, tokens, d_model), and per trial and place the item's tokens."""
-    states = vlm.visual([t.stimulus.image for t in trials])
-    owned = [[tokens_of(b, vlm.px, vlm.grid[1]) for b in t.stimulus.boxes] for t in trials]
-    return states, owned
-
-
-def item_rows(states, owned):
-    """One example per item token: states (n, d_model) and the place (0, 1, 2) of its item."""
-    x = torch.cat([states[k, t] for k, places in enumerate(owned) for t in places])
-    y = [c for places in owned for c, t in enumerate(places) for _ in t]
-    return x, torch.tensor(y, device=states.device)
-
-
-def probe_rows(vlm: VLM) -> list[dict]:
+def probe_rows(vlm: VLM) -> Iterator[dict]:
     """(h) position probes on object tokens, tested on new contents and on the background."""
-    rows = []
-    for vertical, d in ((False, "left"), (True, "above")):
-        name = "columns" if vertical else "rows"
+    for vertical, d, name in ((False, "left", "columns"), (True, "above", "rows")):
         old, new = (
             [t for t in S.trials("squares", vlm.geometry, heldout=heldout) if t.direction == d]
             for heldout in (False, True)
         )
-        probe = probes.fit(*item_rows(*probe_data(vlm, old)), steps=1000, lr=1e-2)
+        probe = fit(*item_rows(*probe_data(vlm, old)), steps=1000, lr=1e-2)
         states, owned = probe_data(vlm, new)
         objects, background = [], []  # share right per image, whose tokens are not independent
-        for k in range(len(states)):
-            read, own = probe(states[k]).argmax(-1).cpu().numpy(), owned[k]
+        for k, own in enumerate(owned):
+            read = probe(states[k]).argmax(-1).cpu().numpy()
             objects.append(np.mean([read[own[c]] == c for c in range(3)]))
             bands = [strip(c, vertical, vlm.grid[0]) for c in range(3)]
             bands = [np.setdiff1d(band, np.concatenate(own)) for band in bands]
             background.append(np.concatenate([read[bands[c]] == c for c in range(3)]).mean())
-        what = "position probe, object tokens"
-        rows.append(_row("h", what, name, mean(objects), "value >= 0.99"))
-        what = "position probe, background of the strips"
-        rows.append(_row("h", what, name, mean(background), "low > 0.334"))
-    return rows
+        what = "position probe, "
+        yield _row("h", what + "object tokens", name, mean(objects), "value >= 0.99")
+        what += "background of the strips"
+        yield _row("h", what, name, mean(background), "low > 0.334")
 
 
-def removal_rows(vlm: VLM, pairs: int = PAIRS) -> list[dict]:
+def removal_rows(vlm: VLM, pairs: int = PAIRS) -> Iterator[dict]:
     """(i) accuracy without the encoder's ordering, and what then carries the answer."""
-    rows = []
     for task in S.TASKS:
         trials = S.trials(task, vlm.geometry, heldout=True)
         answers = E.answers(vlm, trials, visual=E.ordering_removed)
-        right = _hits(answers, trials)
-        for d in S.DIRECTIONS:
-            rows.append(
-                _row(
-                    "i",
-                    f"{task} accuracy, ordering removed",
-                    d,
-                    share(right[_of(trials, d)]),
-                    "low > 0.5",
-                    "high < 0.98",
-                )
-            )
+        what, right = f"{task} accuracy, ordering removed", _hits(answers, trials)
+        yield from _by_direction("i", what, right, trials, "low > 0.5", "high < 0.98")
         named = [a == t.candidates[1] for a, t in zip(answers, trials, strict=True)]
-        rows.append(_row("i", f"{task}, reference named instead", "all", share(named)))
+        yield _row("i", f"{task}, reference named instead", "all", share(named))
     for d in S.DIRECTIONS:
         some = S.swap_pairs("squares", d, pairs, geometry=vlm.geometry)
         removed = E.sweep(vlm, some, E.swap("object"), visual=E.ordering_removed).p[:, :, 1]
         peak = int(removed.mean(1).argmax())
-        rows.append(
-            _row(
-                "i",
-                "flipped by object swap, ordering removed",
-                d,
-                mean(removed[peak]) | {"slot": peak},
-                "low > 0.5",
-                "slot > 0",
-            )
-        )
-    return rows
+        what, stats = "flipped by object swap, ordering removed", mean(removed[peak])
+        yield _row("i", what, d, stats | {"slot": peak}, "low > 0.5", "slot > 0")
 
 
-def ordering_directions(vlm: VLM, trials) -> dict[str, torch.Tensor]:
-    """Probe directions (2, d_model) per axis, from the outer items of trials answered right.
-
-    Each item is one example: the mean of its tokens, labelled first or last along the axis
-    (the released coco_amplification recipe).
-    """
-    _, right = _right(vlm, trials)
-    out = {}
-    for axis, asked in AXES.items():
-        some = [t for t, ok in zip(trials, right, strict=True) if ok and t.direction in asked]
-        states, owned = probe_data(vlm, some)
-        x = torch.stack([states[k, t].mean(0) for k, p in enumerate(owned) for t in (p[0], p[2])])
-        y = torch.tensor([0, 1] * len(some), device=x.device)
-        out[axis] = probes.fit(x, y, classes=2).weights.T
-    return out
-
-
-def amplification_rows(vlm: VLM, n: int = 100, alphas=(0.25, 0.5, 1, 2, 4, 8)) -> list[dict]:
+def amplification_rows(vlm: VLM, n: int = 100) -> Iterator[dict]:
     """(j) hard scenes: alpha chosen on a tuning split, reported on held-out scenes."""
-    tune = S.scene_trials(n, S.HARD, seed=11, heldout=False, side=vlm.canvas[0])
-    test = S.scene_trials(2 * n, S.HARD, seed=12, side=vlm.canvas[0])
+    tune = scene_trials(n, HARD, seed=11, heldout=False, side=vlm.canvas[0])
+    test = scene_trials(2 * n, HARD, seed=12, side=vlm.canvas[0])
     directions = torch.cat(list(ordering_directions(vlm, tune).values()))
 
     def hits(trials, alphas, null=None):
-        edits = {str(alpha): E.amplify(directions, alpha, null=null) for alpha in alphas}
+        edits = {alpha: E.amplify(directions, alpha, null=null) for alpha in alphas}
         found = E.sweep(vlm, trials, edits, [0])
-        return {alpha: _hits(found[str(alpha)].said[0], trials) for alpha in alphas}
+        return {alpha: _hits(found[alpha].said[0], trials) for alpha in alphas}
 
-    tuned = hits(tune, alphas)
-    best = max(alphas, key=lambda a: tuned[a].mean())
+    tuned = hits(tune, ALPHAS)
+    best = max(ALPHAS, key=lambda a: tuned[a].mean())
     base, turned = hits(test, [0.0, best]).values()
     nulls = np.mean([hits(test, [best], null=seed)[best] for seed in range(3)], 0)
     chosen = {"alpha": best}
+    yield _row("j", "hard scenes accuracy, untouched", "all", share(base))
     parts = (("wrong before, repaired", turned[~base]), ("right before, broken", ~turned[base]))
-    return [
-        _row("j", "hard scenes accuracy, untouched", "all", share(base)),
-        *(_row("j", what, "all", share(hit) | chosen) for what, hit in parts if len(hit)),
-        _row("j", "net gain", "all", mean(turned * 1.0 - base) | chosen),
-        _row("j", "net gain, norm-matched null (3 seeds)", "all", mean(nulls - base) | chosen),
-        _row("j", "gain over the null", "all", mean(turned - nulls) | chosen, "low > 0"),
-    ]
+    for what, hit in parts:
+        if len(hit):
+            yield _row("j", what, "all", share(hit) | chosen)
+    yield _row("j", "net gain", "all", mean(turned * 1.0 - base) | chosen)
+    yield _row("j", "net gain, norm-matched null (3 seeds)", "all", mean(nulls - base) | chosen)
+    yield _row("j", "gain over the null", "all", mean(turned - nulls) | chosen, "low > 0")
 
 
-PARTS = {
-    "a": accuracy_rows,
-    "b": scene_rows,
-    "d": blank_rows,
-    "e": last_token_rows,
-    "f": swap_rows,
-    "h": probe_rows,
-    "i": removal_rows,
-    "j": amplification_rows,
-}
+PARTS = {"a": accuracy_rows, "b": scene_rows, "d": blank_rows, "e": last_token_rows,
+         "f": swap_rows, "h": probe_rows, "i": removal_rows, "j": amplification_rows}  # fmt: skip
 
 
 def table(rows: list[dict]) -> str:
@@ -300,8 +215,7 @@ def report(vlm: VLM, parts: str = "abdefhij", pairs: int = PAIRS) -> list[dict]:
 
     Raises ValueError for a part that does not exist.
     """
-    unknown = set(parts) - set(PARTS)
-    if unknown:
+    if unknown := set(parts) - set(PARTS):
         raise ValueError(f"unknown parts {sorted(unknown)}; known: {', '.join(PARTS)}")
     more = dict.fromkeys("efi", {"pairs": pairs})
     return [row for part in parts for row in PARTS[part](vlm, **more.get(part, {}))]

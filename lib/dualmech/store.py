@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import os
-import tempfile
+import time
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from importlib import metadata
@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from . import identity
+from vlms import identity
 
 # Modules that show or keep what was measured, and decide nothing of it.
-SHOWING = ("__main__", "figures", "machine", "record", "store")
+SHOWING = ("__main__", "figures", "machine", "paper", "record", "store")
 
 
 def cache_dir() -> Path:
@@ -38,8 +38,9 @@ def cache_dir() -> Path:
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """Hash of the modules that decide a measurement, and of the versions that it is made with."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    modules = {f.stem: f.read_text() for f in files if f.stem not in SHOWING}
+    folders = (Path(__file__).parent, Path(identity.__file__).parent)
+    files = sorted(file for folder in folders for file in folder.glob("*.py"))
+    modules = {f"{f.parent.name}.{f.stem}": f.read_text() for f in files if f.stem not in SHOWING}
     return content(modules, [metadata.version(p) for p in ("numpy", "torch", "transformers")])
 
 
@@ -72,12 +73,17 @@ def _feed(digest, part) -> None:
             _feed(digest, one)
     elif isinstance(part, partial):
         _feed(digest, [part.func, part.args, part.keywords])
-    elif inspect.isfunction(part) and part.__module__.partition(".")[0] == "dualmech":
-        if "<" in part.__qualname__:  # a function made in a call: its name does not tell it
-            raise TypeError(f"cannot tell the content of {part!r}")
+    elif inspect.isfunction(part) and _ours(part):
         digest.update(f"{part.__module__}.{part.__qualname__}".encode())
     else:
         raise TypeError(f"cannot tell the content of {part!r}")
+
+
+def _ours(function: Callable) -> bool:
+    """Whether a function's name tells it: it is of a module that `code_version` covers, and not
+    made in a call."""
+    package, _, module = function.__module__.partition(".")
+    return package == "dualmech" and module not in SHOWING and "<" not in function.__qualname__
 
 
 def swept(
@@ -90,6 +96,7 @@ def swept(
     """
     if not items:
         raise ValueError(f"nothing to measure: no items for {label!r}")
+    _clear(cache_dir())
     told, found = _told(vlm, settings), []
     bar = tqdm(total=len(items), desc=label, leave=False, delay=5)  # only if it takes a while
     for first in range(0, len(items), chunk):
@@ -122,32 +129,37 @@ def _told(vlm, settings) -> str | None:
 
 
 def _kept(path: Path) -> dict[str, np.ndarray] | None:
-    """A kept chunk; None, with a warning, for one that is damaged (a zip holds checksums)."""
-    if not path.exists():
-        return None
+    """A kept chunk; None for one that cannot be read, with a warning where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        _warn(f"{path} is damaged and is measured again ({type(error).__name__})")
+        raw = path.read_bytes()
+    except OSError:
         return None
+    if hashlib.sha256(raw[:-32]).digest() != raw[-32:]:
+        warnings.warn(f"{path} is damaged and is measured again", stacklevel=4)
+        return None
+    with np.load(io.BytesIO(raw[:-32]), allow_pickle=False) as file:
+        return dict(file)
 
 
 def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a chunk whole or not at all; where nothing can be written, warn and go on."""
+    """Write a chunk and its hash, whole or not at all; where that cannot be, warn and go on."""
+    np.savez(body := io.BytesIO(), **arrays)
+    raw, part = body.getvalue(), path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-            try:
-                np.savez(part, **arrays)
-                part.close()
-                os.replace(part.name, path)
-            except BaseException:  # also where the reader stops the sweep
-                Path(part.name).unlink(missing_ok=True)
-                raise
+        part.write_bytes(raw + hashlib.sha256(raw).digest())
+        part.replace(path)
     except OSError as error:
-        _warn(f"sweeps are not kept in {path.parent}: {error.strerror or error}")
+        told = f"sweeps are not kept in {path.parent}: {error.strerror or error}"
+        warnings.warn(told, stacklevel=4)
+    finally:  # also where the reader stops the sweep
+        with suppress(OSError):
+            part.unlink()
 
 
-def _warn(told: str) -> None:
-    warnings.warn(told, stacklevel=4)
+def _clear(folder: Path) -> None:
+    """Remove what processes left an hour ago that were killed while they wrote."""
+    with suppress(OSError):
+        for part in folder.glob("*.part"):
+            if part.stat().st_mtime < time.time() - 3600:
+                part.unlink()

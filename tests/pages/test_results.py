@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dualmech.models import SHIPPED
+from vlms.loading import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 FRESH, KEPT = ROOT / "_build" / "results", ROOT / "data" / "results"

@@ -1,0 +1,57 @@
+"""Train models like the shipped ones, and measure them: `python -m organism COMMAND ...`"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m organism", description=__doc__)
+    command = parser.add_subparsers(dest="command", required=True)
+    trained = command.add_parser("train", help="train a shipped model from its seed")
+    trained.add_argument("out", type=Path)
+    trained.add_argument("--objective", choices=("layout", "local"), default="layout")
+    trained.add_argument("--seed", type=int, default=0)
+    trained.add_argument("--device", default="auto")
+    trained.add_argument("--ship", type=Path, help="then copy it here with card and hashes")
+    trained.add_argument("--toy", action="store_true", help="a few steps, to see that it runs")
+    seeded = command.add_parser("seeds", help="train and measure both objectives from another seed")
+    seeded.add_argument("out", type=Path)
+    seeded.add_argument("--only", help="train this run and measure nothing")
+    compared = command.add_parser("compare", help="compare training runs")
+    compared.add_argument("runs", nargs="+", metavar="NAME=FOLDER[=NOTE]")
+    args = parser.parse_args(argv)
+    try:
+        return COMMANDS[args.command](args)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _train(args) -> int:
+    from . import Recipe, ship, toy, train
+
+    recipe = Recipe(objective=args.objective, seed=args.seed)
+    folder = train(toy(recipe) if args.toy else recipe, args.out, args.device, not args.toy)
+    print("wrote", ship(args.out, args.ship) if args.ship else folder)
+    return 0
+
+
+def _seeds(args) -> int:
+    from . import seeds
+
+    return seeds.main(args.out, args.only)
+
+
+def _compare(args) -> int:
+    from . import comparison
+
+    return comparison.main(args.runs)
+
+
+COMMANDS = {"train": _train, "seeds": _seeds, "compare": _compare}
+
+if __name__ == "__main__":
+    sys.exit(main())

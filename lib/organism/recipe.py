@@ -1,0 +1,81 @@
+"""The recipe of the shipped models: an encoder, then projector and language model, then shapes.
+
+Stage 1 trains the vision tower on labels that the drawing program knows.  Objective
+"layout" (``mini``) asks every token for the item under it, for its own row and column, and
+asks a random quarter of the tokens for the layout (which item is left-most, top-most, ...).
+Objective "local" (``mini-local``) asks only for the item under each token.  Stage 2 freezes
+the tower and trains projector and language model on packed dialogues, the same for both.
+Stage 3 goes on from there with half of the coloured items in random outlines, and averages its
+weights.
+
+Stage 1 and the end of stage 2 also show colours and shapes that have no name, so that a colour is
+learned apart from the shapes that had it: without them encoder and language model misread the
+pairs that they have never seen.  Stage 3 is for what these leave: it asks for the colour of
+outlines that never come twice, and names them by their colour alone ("the red shape").
+
+Two kinds of sample in stages 2 and 3 make each of the two mechanisms unreliable in its turn:
+
+- *shuffled*: a random quarter of the visual tokens is shown, at random positions, so the
+  language model's own positions say nothing and only the encoder's signal can help;
+- *tiled*: nine tiles of the image are encoded one by one, each in the centre of a white
+  canvas, as high-resolution VLMs encode tiles; the encoder's signal then says nothing
+  about the layout and only the language model's own positions can help.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+STAGES = {"encoder": 1, "lm": 2, "refine": 4}  # part of the seed of each batch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights, apart from the code and library versions."""
+
+    objective: str = "layout"
+    seed: int = 0
+    encoder_steps: int = 1200
+    read_only: int = 300  # first steps in which the layout is read but does not train the tower
+    encoder_batch: int = 128
+    lm_steps: int = 2000
+    polish: int = 300  # more steps of stage 2, with unnamed colours and shapes, at a lower rate
+    refine: int = 600  # steps of stage 3
+    settle: int = 400  # first steps of stage 3, whose weights do not enter the average
+    lm_batch: int = 64
+    lr: float = 1.5e-3
+    shuffled: float = 0.2  # share of batches with a shuffled quarter of the visual tokens
+    tiled: float = 0.25  # share of the other samples whose tokens come from tiles
+    unnamed: float = 0.25  # share of items with an unnamed colour, and as many with a shape
+    recoloured: float = 0.15  # in stage 3: share of coloured items with an unnamed colour
+    outlined: float = 0.5  # in stage 3: share of coloured items with a random outline
+
+    def __post_init__(self):
+        if self.objective not in ("layout", "local"):
+            raise ValueError(f"objective is 'layout' or 'local', not {self.objective!r}")
+        if self.settle >= self.refine > 0:
+            raise ValueError(f"no step of {self.refine} is left to average after {self.settle}")
+
+
+def _schedule(step: int, steps: int, warm: int) -> float:
+    if step < warm:
+        return (step + 1) / warm
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def rate(recipe: Recipe, stage: str, step: int) -> float:
+    """Learning rate of a step, in parts of the recipe's."""
+    if stage == "encoder":
+        return _schedule(step, recipe.encoder_steps, 100)
+    if stage == "refine":  # constant: the average of the weights takes the place of a decay
+        return 0.4 * min(1, (step + 1) / 20)
+    if step < recipe.lm_steps:
+        return _schedule(step, recipe.lm_steps, 200)
+    return 0.3 * _schedule(step - recipe.lm_steps, recipe.polish, 20)
+
+
+def toy(recipe: Recipe) -> Recipe:
+    """The recipe cut down to a few steps, to see that everything runs."""
+    return replace(recipe, encoder_steps=4, encoder_batch=8, lm_steps=3, polish=1,
+                   refine=2, settle=1, lm_batch=8)  # fmt: skip

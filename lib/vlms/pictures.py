@@ -1,0 +1,83 @@
+"""Pictures of your own, made fit for a model: upright, in RGB, on its canvas (1 and 11)."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .families import ModelError
+
+FITS = ("pad", "crop", "stretch")
+
+
+def upright(picture) -> Image.Image:
+    """A PIL image or an array as 8-bit RGB, as a viewer shows it.
+
+    Turned as its EXIF data say; transparency over white; 16 bits and floats scaled to 8; arrays
+    are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floats in [0, 1].  Raises ModelError for
+    anything else.
+    """
+    if isinstance(picture, np.ndarray):
+        picture = _from_array(picture)
+    if not isinstance(picture, Image.Image):
+        found = type(picture).__name__
+        raise ModelError(f"expected a PIL image or an array (H, W, 3), got {found}")
+    try:
+        picture = ImageOps.exif_transpose(picture)
+    except OSError as error:
+        raise ModelError(f"the picture cannot be read: {error}") from None
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        grey = np.asarray(picture, dtype=float)
+        most = (
+            1.0
+            if picture.mode == "F" and grey.max() <= 1
+            else 255.0
+            if grey.max() < 256
+            else 65535.0
+        )
+        return Image.fromarray(np.clip(grey * (255 / most) + 0.5, 0, 255).astype(np.uint8)).convert(
+            "RGB"
+        )
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        over = picture.convert("RGBA")
+        white = Image.new("RGBA", over.size, "white")
+        return Image.alpha_composite(white, over).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (3, 4):
+        raise ModelError(
+            f"an array of shape {array.shape} has its channels first: give (height, width, 3), "
+            "for example `array.transpose(1, 2, 0)`"
+        )
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
+        raise ModelError(f"expected an array (H, W), (H, W, 3) or (H, W, 4), got {array.shape}")
+    if array.dtype == np.uint16:
+        array = (array / 257 + 0.5).astype(np.uint8)
+    elif array.dtype.kind == "f":
+        if not (np.isfinite(array).all() and 0 <= array.min() and array.max() <= 1):
+            raise ModelError("an array of floats holds numbers from 0 to 1, and this one does not")
+        array = (array * 255 + 0.5).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ModelError(f"expected an array of uint8, uint16 or floats, got {array.dtype}")
+    return Image.fromarray(array)
+
+
+def fitted(picture, canvas: tuple[int, int], fit: str = "pad") -> Image.Image:
+    """A picture as RGB on a canvas (height, width).
+
+    fit: "pad" with white to its shape, "crop" the middle, or "stretch".  One that has the canvas'
+    size, or an exact multiple of it, is only averaged down.  Raises ModelError for another fit.
+    """
+    if fit not in FITS:
+        raise ModelError(f"fit is one of {', '.join(FITS)}, not {fit!r}")
+    picture, size = upright(picture), canvas[::-1]
+    factor = max(1, picture.height // canvas[0])
+    if picture.size == (size[0] * factor, size[1] * factor):
+        return picture.reduce(factor) if factor > 1 else picture
+    if fit == "pad":
+        return ImageOps.pad(picture, size, Image.Resampling.BICUBIC, color="white")
+    if fit == "crop":
+        return ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
+    return picture.resize(size, Image.Resampling.BICUBIC)

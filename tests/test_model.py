@@ -1,0 +1,222 @@
+"""A `VLM`: its facts, its inputs and its answers, against the plain Hugging Face model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.testing import assert_close
+
+import dualmech
+from dualmech import edits as E
+from dualmech import stimuli as S
+from vlms import loading
+from vlms.families import ModelError
+
+
+@pytest.fixture(scope="module")
+def x(vlm, trials):
+    return E.inputs(vlm, trials)
+
+
+# --- facts ---------------------------------------------------------------------------
+
+
+def test_facts(vlm, checkpoint):
+    assert (vlm.grid, vlm.px, vlm.canvas) == ((12, 12), 8, (96, 96))
+    assert (vlm.n_layers, vlm.n_slots, vlm.d_model) == (8, 9, 128)
+    assert vlm.path == checkpoint and vlm.name == str(checkpoint)
+    assert not vlm.model.training
+    assert not any(p.requires_grad for p in vlm.model.parameters())
+    assert vlm.words[:6] == ["<pad>", "<s>", "</s>", "<unk>", "<image>", "assistant:"]
+    assert len(vlm.words) == vlm.model.config.text_config.vocab_size
+    assert repr(vlm) == (
+        f"{checkpoint}: LLaVA, 8 layers of width 128, float32 on cpu\n"
+        "images of 96 x 96 px, 12 x 12 visual tokens"
+    )
+
+
+def test_geometry_is_the_papers_or_fits_the_grid(vlm):
+    assert vlm.geometry == S.MINI
+    other = replace(vlm, grid=(24, 24), px=14)
+    assert other.geometry == S.Geometry(24, 14, 4, 3)
+    assert len(other.geometry.cells(False)) == 3
+
+
+def test_what_is_on_the_package():
+    assert dualmech.load is loading.load
+    assert S.__name__ in {f"dualmech.{m}" for m in dir(dualmech)}
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = dualmech.nothing
+
+
+# --- inputs --------------------------------------------------------------------------
+
+
+def test_prompt(vlm):
+    question = "The color of the square above the red square is "
+    prompt = vlm.prompt(question)
+    assert prompt.startswith(f"<s><image>{question}")
+    assert prompt.removeprefix(f"<s><image>{question}").strip() == "assistant:"
+
+
+def test_white_space_after_a_question_does_not_matter(vlm, trials):
+    trial = trials[4]
+    questions = [trial.question, *(trial.question.rstrip() + end for end in ("", " ", "  ", "\n"))]
+    x = vlm.prepare([trial.stimulus.image] * 5, questions)
+    assert (x["input_ids"] == x["input_ids"][0]).all()
+
+
+def test_prepare(vlm, trials, x):
+    words = vlm.words
+    for ids, mask, trial in zip(x["input_ids"], x["attention_mask"], trials, strict=True):
+        assert mask.tolist() == sorted(mask), "padding is on the left"
+        assert set(ids[mask == 0].tolist()) <= {words.index("<pad>")}
+        told = [words[i] for i in ids[mask == 1].tolist()]
+        assert told == ["<s>", *["<image>"] * 144, *trial.question.lower().split(), "assistant:"]
+    assert (x["attention_mask"] == 0).any(), "the trials differ in length"
+    pixels = np.stack([t.stimulus.pixels for t in trials]).transpose(0, 3, 1, 2)
+    assert_close(x["pixel_values"], torch.from_numpy(pixels / 127.5 - 1).float())
+
+
+def test_positions_are_those_of_the_image_tokens(vlm, x):
+    at = vlm.positions(x)
+    length = x["input_ids"].shape[1]
+    for row, found in enumerate(at):
+        start = int((x["attention_mask"][row] == 0).sum()) + 1
+        assert found.tolist() == list(range(start, start + 144)) and start + 144 < length
+
+
+def test_visual_tokens_are_in_raster_order(vlm):
+    """A changed cell of pixels changes the visual token of its row and column most."""
+    rng = np.random.RandomState(0)
+    ground = rng.randint(0, 256, (96, 96, 3)).astype(np.uint8)
+    images = [ground]
+    for row in range(12):
+        for col in range(12):
+            cell = ground.copy()
+            cell[8 * row : 8 * row + 8, 8 * col : 8 * col + 8] = rng.randint(0, 256, 3)
+            images.append(cell)
+    states = vlm.visual([Image.fromarray(i) for i in images], batch=50)
+    assert states.shape == (145, 144, 128)
+    moved = (states[1:] - states[0]).norm(dim=-1)
+    assert moved.argmax(1).tolist() == list(range(144))
+
+
+@torch.no_grad()
+def test_visual_is_what_the_language_model_receives(vlm, plain, trials, x):
+    row = torch.arange(len(trials))[:, None]
+    states = vlm.visual([t.stimulus.image for t in trials])
+    entering = plain(**x, output_hidden_states=True).hidden_states[0]
+    assert_close(states, entering[row, vlm.positions(x)], rtol=0, atol=1e-5)
+    one_by_one = vlm.visual([t.stimulus.image for t in trials], batch=1)
+    assert_close(one_by_one, states, rtol=0, atol=1e-5)
+
+
+# --- answers -------------------------------------------------------------------------
+
+
+def spelled(vlm):
+    """The same model with a tokenizer that knows four spellings of `red` and two of `blue`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "red", "Red", "\u2581red", "\u2581Red", "blue", "\u2581Blue", "light"]
+    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>")
+    return replace(vlm, tokenizer=tokenizer)
+
+
+def test_probabilities_sum_the_spellings(vlm):
+    other = spelled(vlm)
+    assert other.answer_ids("red") == [1, 2, 3, 4]
+    assert other.answer_ids("Blue") == [5, 6]
+    logits = torch.log(torch.tensor([[0.1, 0.2, 0.05, 0.15, 0.1, 0.25, 0.05, 0.1],
+                                     [0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]])) + 7  # fmt: skip
+    found = other.probabilities(logits, [["red", "blue"], ["light", "red"]])
+    assert found == pytest.approx(np.array([[0.5, 0.3], [0.1, 0.4]]), abs=1e-6)
+    for word in ("red light", "green"):
+        with pytest.raises(ModelError, match=f"^'{word}' is not a single token of"):
+            other.answer_ids(word)
+
+
+def test_decode_names_the_most_probable_word(vlm):
+    logits = torch.zeros(2, len(vlm.words))
+    logits[0, vlm.words.index("key")] = logits[1, vlm.words.index("brown")] = 1
+    assert vlm.decode(logits) == ["key", "brown"]
+
+
+def test_answer_is_the_argmax_of_the_plain_model(vlm, plain, trials, x):
+    images, questions = [t.stimulus.image for t in trials], [t.question for t in trials]
+    with torch.no_grad():
+        best = plain(**x).logits[:, -1].argmax(-1).tolist()
+    assert vlm.answer(images, questions) == [vlm.words[i] for i in best]
+    assert vlm.answer(images, questions, batch=4) == [vlm.words[i] for i in best]
+
+
+@pytest.mark.parametrize("factor", [2, 7])
+def test_an_exact_multiple_is_averaged_down(vlm, trials, factor):
+    image = trials[4].stimulus.image
+    large = image.resize((96 * factor, 96 * factor), Image.Resampling.NEAREST)
+    assert np.array_equal(np.asarray(vlm.check_image(large)), trials[4].stimulus.pixels)
+    questions = [trials[4].question]
+    assert vlm.answer([large], questions) == vlm.answer([image], questions)
+    fine = np.zeros((192, 192, 3), np.uint8)
+    fine[::2, ::2] = 200  # one of four
+    assert (np.asarray(vlm.check_image(fine)) == 50).all()
+
+
+def test_images_of_other_kinds(vlm):
+    gray = vlm.check_image(Image.new("L", (96, 96), 7))
+    assert gray.mode == "RGB" and gray.getpixel((3, 4)) == (7, 7, 7)
+    opaque = vlm.check_image(Image.new("RGBA", (96, 96), (1, 2, 3, 255)))
+    assert opaque.getpixel((0, 0)) == (1, 2, 3)
+
+
+# --- errors --------------------------------------------------------------------------
+
+
+def canvas(*size):
+    return Image.new("RGB", size or (96, 96))
+
+
+@pytest.mark.parametrize("size", [(100, 96), (48, 48), (192, 96)])
+def test_only_a_picture_of_the_canvas_is_prepared(vlm, size):
+    with pytest.raises(
+        ModelError, match="takes images of 96 x 96 pixels or an exact multiple, got"
+    ):
+        vlm.prepare([canvas(*size)], ["key"])
+
+
+@pytest.mark.parametrize(
+    ("words", "images", "questions"),
+    [
+        ("expected an array .* got \\(0, 96, 3\\)", [np.zeros((0, 96, 3), np.uint8)], ["key"]),
+        ("expected a PIL image or an array .* got str", ["picture.png"], ["key"]),
+        ("does not know the word 'banana'; `vlm.words` lists its words",
+         [canvas()], ["The object above the banana is a(n) "]),
+        ("does not know the word '<image>'", [canvas()], ["the key <image> "]),
+        ("does not know the word '<pad>'", [canvas()], ["the <pad> "]),
+        ("2 images but 1 questions", [canvas(), canvas()], ["key"]),
+        ("0 images but 0 questions", [], []),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_answered_is_one_line(vlm, words, images, questions):
+    for do in (vlm.answer, vlm.prepare):
+        with pytest.raises(ModelError, match=words) as error:
+            do(images, questions)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "questions"),
+    [(canvas(), "The object above the key is a(n) "), ([canvas()] * 3, "key"), (canvas(), ["key"])],
+)
+def test_one_image_or_question_without_a_list(vlm, monkeypatch, images, questions):
+    # as readers run it: the tests' own checker of annotations would speak first
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    for do in (vlm.answer, vlm.prepare):
+        with pytest.raises(ModelError, match="^give a list of images and a list of questions"):
+            do(images, questions)

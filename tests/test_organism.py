@@ -1,0 +1,752 @@
+"""The recipe: its data, its masks, and that a stopped run ends where an unbroken one does."""
+
+import hashlib
+import json
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+from itertools import islice, product
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+import dualmech
+import organism as T
+from dualmech import drawing, scenes
+from dualmech import stimuli as S
+from organism import images, items
+
+TOY = T.toy(T.Recipe())
+RED, GREEN, BLUE = (drawing.Item("square", c) for c in ("red", "green", "blue"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return T.build_processor().tokenizer
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    rng = np.random.RandomState(8)
+    return [T.training_stimulus(rng) for _ in range(300)]
+
+
+def patches(pixels):
+    """(n, 96, 96, 3) to the (n, 144, 192) pixel values of each token."""
+    return pixels.view(-1, 12, 8, 12, 8, 3).transpose(2, 3).reshape(-1, 144, 192)
+
+
+# --- tiles ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_tiles_round_trip(k):
+    pixels = torch.randint(0, 256, (2, 96, 96, 3), generator=torch.Generator().manual_seed(0))
+    tiles = T.as_tiles(pixels, k)
+    assert torch.equal(T.from_tiles(patches(tiles), k), patches(pixels))
+
+
+def test_a_tile_is_alone_in_the_centre_of_white():
+    pixels = torch.randint(0, 255, (2, 96, 96, 3), generator=torch.Generator().manual_seed(0))
+    tiles = T.as_tiles(pixels.to(torch.uint8))
+    assert tiles.shape == (18, 96, 96, 3) and tiles.dtype == torch.uint8
+    for k in range(18):
+        n, row, col = k // 9, k % 9 // 3 * 32, k % 3 * 32
+        assert torch.equal(tiles[k, 32:64, 32:64], pixels[n, row : row + 32, col : col + 32])
+        assert (tiles[k] == 255).all(-1).sum() == 96 * 96 - 32 * 32
+
+
+# --- labels and dialogues ------------------------------------------------------------
+
+
+def test_token_labels_by_hand():
+    s = S.row_of(
+        (drawing.Item("square", "red"), drawing.Item("heart", "blue"), drawing.Item("star", "gray"))
+    )
+    kinds, tints = T.token_labels(s)
+    for place, item in enumerate(s.items):
+        block = np.s_[5:7, 4 * place + 1 : 4 * place + 3]
+        assert {T.KINDS[i] for i in kinds[block].ravel() if i >= 0} == {item.shape}
+        assert {T.TINTS[i] for i in tints[block].ravel() if i >= 0} == {item.colour}
+        kinds[block] = tints[block] = 0
+    assert not kinds.any() and not tints.any()
+    objects = S.row_of((drawing.Item("pot"), drawing.Item("key")))
+    assert set(T.token_labels(objects)[1].ravel()) <= {0, -1}, "objects have no colour"
+
+
+def test_a_sliver_has_no_label():
+    stimulus = S.row_of((RED,), full=True)
+    for share, expected in ((0.02, 0), (0.03, -1), (0.24, -1), (0.25, 1)):
+        cover = np.zeros((1, 96, 96))
+        cover[0, :8, :8] = share
+        kinds, _ = T.token_labels(replace(stimulus, cover=cover))
+        assert kinds[0, 0] == expected, share
+        assert not kinds.ravel()[1:].any()
+
+
+def test_layout_labels_by_hand():
+    def told(s):
+        found = [(T.KINDS[k], T.TINTS[t]) if k >= 0 else None for k, t in T.layout_labels(s)]
+        return dict(zip(T.QUERIES, found, strict=True))
+
+    row = told(S.row_of((RED, GREEN, BLUE)))
+    assert row == {
+        "left-most": ("square", "red"), "right-most": ("square", "blue"),
+        "middle of the row": ("square", "green"),
+        "top-most": None, "bottom-most": None, "middle of the column": None,
+    }  # fmt: skip
+    two = told(S.draw((drawing.Item("pot"), drawing.Item("key")), [(0, 5), (5, 0)]))
+    assert two == {
+        "left-most": ("key", "none"), "right-most": ("pot", "none"), "middle of the row": None,
+        "top-most": ("pot", "none"), "bottom-most": ("key", "none"), "middle of the column": None,
+    }  # fmt: skip
+
+
+def test_pairwise_questions():
+    assert S.pairwise_question(RED, BLUE, False) == (
+        "Is the red square to the left or to the right of the blue square? Answer with one word."
+    )
+    assert S.pairwise_question(RED, BLUE, False, swap=True) == (
+        "Is the red square to the right or to the left of the blue square? Answer with one word."
+    )
+    assert S.pairwise_question(drawing.Item("key"), drawing.Item("pot"), True) == (
+        "Is the key above or below the pot? Answer with one word."
+    )
+
+
+def further(s, axis, sign):
+    """Names from nearest to furthest along an axis."""
+    middle = sign * (s.boxes[:, axis] + s.boxes[:, axis + 2])
+    return [s.items[i] for i in np.argsort(middle)]
+
+
+SIDES = {"to the left of": (0, -1), "to the right of": (0, 1), "above": (1, -1), "below": (1, 1)}
+ENDS = {"leftmost": (0, -1), "rightmost": (0, 1), "topmost": (1, -1), "bottommost": (1, 1)}
+RIGHT = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
+
+
+def answered(s, question):
+    """(kind of question, its answer) by the boxes alone."""
+    names = {i.name: i for i in s.items}
+    where, what = "|".join(SIDES), r"(?:color of the \w+|object)"
+    if m := re.fullmatch(rf"The {what} ({where}) the (.+) is (a\(n\) )?", question):
+        row = further(s, *SIDES[m[1]])
+        return "paper", row[row.index(names[m[2]]) + 1].answer
+    if m := re.fullmatch(r"The (?:color of the )?(\w+most) \w+ is(?: a\(n\))?", question):
+        return "end", further(s, *ENDS[m[1]])[-1].answer
+    options = r"(?:to the left|to the right|above|below) or .*?(?:of|above|below)"
+    if m := re.fullmatch(rf"Is the (.+?) {options} the (.+)\? Answer with one word\.", question):
+        axis = 1 if "above" in question else 0
+        row = further(s, axis, 1)
+        first = row.index(names[m[1]]) < row.index(names[m[2]])
+        return "pair", [("left", "right"), ("above", "below")][axis][0 if first else 1]
+    if question.startswith("Describe the image from "):
+        axis = 0 if "left to right" in question else 1
+        return "describe", " , ".join(i.name for i in further(s, axis, 1))
+    if m := re.fullmatch(r"Where is the (.+) located\?", question):
+        left, top, right, bottom = s.boxes[s.items.index(names[m[1]])]
+        third = lambda low, high: min(2, int((low + high) / 2 // 32))  # noqa: E731
+        row = ("top", "middle", "bottom")[third(top, bottom)]
+        return "where", f"{row} {('left', 'middle', 'right')[third(left, right)]}"
+    if question == "Name the items.":
+        return "names", " , ".join(sorted(names))
+    if m := re.fullmatch(r"The color of the (\w+) is", question):
+        return "colour", next(i.colour for i in s.items if i.shape == m[1])
+    if m := re.fullmatch(r"The shape of the (\w+) item is", question):
+        return "shape", next(i.shape for i in s.items if i.colour == m[1])
+    if question == "How many items are there?":
+        return "count", {2: "two", 3: "three"}[len(s.items)]
+    return ("middle" if "he middle " in question else None), None
+
+
+def test_every_answer_in_a_dialogue_follows_from_the_boxes(drawn):
+    talk, seen = random.Random(0), Counter()
+    for s in drawn:
+        for question, answer in T.dialogue(s, talk):
+            kind, truth = answered(s, question)
+            seen[kind] += 1
+            if kind == "middle":
+                assert answer in {further(s, axis, 1)[1].answer for axis in (0, 1)}
+            else:
+                assert answer == truth, (question, [i.name for i in s.items], s.boxes)
+    assert set(seen) == {
+        "paper", "end", "pair", "describe", "names", "colour", "shape", "count", "middle", "where",
+    }  # fmt: skip
+
+
+def test_any_item_of_a_row_may_be_named(drawn):
+    """Were it always the middle one, the word of direction alone would give the answer."""
+    talk, named = random.Random(0), Counter()
+    for s in drawn:
+        for question, _ in T.dialogue(s, talk):
+            if len(s.items) == 3 and (m := re.search(r"(left of|above) the (.+?) is", question)):
+                if answered(s, question)[0] == "paper":
+                    row = [i.name for i in further(s, int(m[1] == "above"), 1)]
+                    named[row.index(m[2])] += 1
+    assert set(named) == {1, 2} and min(named.values()) > 0.4 * sum(named.values())
+
+
+def test_the_papers_questions_come_first(drawn):
+    talk = random.Random(0)
+    for s in drawn[:50]:
+        kinds = [answered(s, q)[0] == "paper" for q, _ in T.dialogue(s, talk)]
+        assert kinds == sorted(kinds, reverse=True)
+
+
+def test_nothing_is_asked_of_what_has_no_name():
+    rng, talk, strange = np.random.RandomState(5), random.Random(0), 0
+    for _ in range(60):
+        s = T.training_stimulus(rng, 0.25)
+        unnamed = [i for i in s.items if T.UNNAMED in (i.colour, i.shape)]
+        strange += bool(unnamed)
+        for turn in T.dialogue(s, talk):
+            assert T.UNNAMED not in " ".join(turn)
+            kind, truth = answered(s, turn[0])
+            assert kind == "middle" or turn[1] == truth
+    assert strange > 10
+
+
+def test_stage_two_ends_with_unnamed_items_at_a_lower_rate():
+    recipe = T.Recipe()
+    assert T.rate(recipe, "lm", 199) == 1.0
+    assert T.rate(recipe, "lm", recipe.lm_steps + 19) == pytest.approx(0.3)
+    last = recipe.lm_steps + recipe.polish - 1
+    assert T.rate(recipe, "lm", last) == pytest.approx(0.015, abs=1e-3)
+    small = replace(recipe, lm_batch=24, lm_steps=1, polish=1)
+    named, strange = T.Stream(small, "lm", 0, 2)
+    key = [recipe.seed, 1, 2]
+    rng = np.random.RandomState(key)
+    expected = np.stack([T.training_stimulus(rng, recipe.unnamed).pixels for _ in range(24)])
+    assert np.array_equal(strange["pixels"].numpy(), expected)
+    assert not torch.equal(named["pixels"], strange["pixels"])
+
+
+def test_stage_three_shows_random_outlines_and_names_them_by_their_colour():
+    rng, talk, count, asked = np.random.RandomState(6), random.Random(0), Counter(), 0
+    for _ in range(150):
+        s = T.training_stimulus(rng, 0.15, 0.5)
+        coloured = [i for i in s.items if i.colour is not None]
+        count["all"] += len(coloured)
+        count["outline"] += sum(i.outline is not None for i in coloured)
+        count["colour"] += sum(i.colour == T.UNNAMED for i in coloured)
+        assert not any(i.blend for i in coloured) and not T.heldout(s.items, s.boxes)
+        for i in (i for i in coloured if i.outline is not None):
+            partners = [shape for shape, colour in drawing.SHAPE_PAIRS if colour == i.colour]
+            assert all(T.likeness(i, shape) < 0.6 for shape in partners)
+        for turn in T.dialogue(s, talk):
+            assert T.UNNAMED not in " ".join(turn)
+            kind, truth = answered(s, turn[0])
+            assert kind == "middle" or turn[1] == truth
+            asked += bool(re.search(r"(of|above|below) the \w+ shape is", turn[0]))
+    assert 0.4 < count["outline"] / count["all"] < 0.6
+    assert 0.1 < count["colour"] / count["all"] < 0.2
+    assert asked > 50 and all(T.rate(T.Recipe(), "refine", k) == 0.4 for k in (19, 599))
+
+
+def test_likeness_by_hand():
+    assert T.likeness(drawing.Item("circle", "red"), "circle") == 1
+    r, h = 0.9, 1 / 3  # a circle, and half the width of a cross's arms, in a box of 2 x 2
+    strip = 2 * (h * (r * r - h * h) ** 0.5 + r * r * np.arcsin(h / r))
+    both, circle, cross = 2 * strip - (2 * h) ** 2, np.pi * r * r, 4 - 4 * (1 - h) ** 2
+    found = T.likeness(drawing.Item("circle", "red"), "cross")
+    assert found == pytest.approx(both / (circle + cross - both), abs=0.03)
+
+
+@pytest.mark.parametrize("shape", drawing.SHAPES[1:])
+def test_a_turned_shape_is_found_to_be_like_itself(shape):
+    turned = items.turned(shape, 16)
+    assert turned.shape == (24, 16, 16)
+    upright = drawing.Item(shape, "red").sprite(16)[..., 3].copy()
+    assert_close(turned[0], upright, rtol=0, atol=1e-6)
+    assert_close(turned[6], np.rot90(upright).copy(), rtol=0, atol=0.1)
+
+
+def test_stage_three_ends_with_the_mean_of_its_weights(finished, tmp_path):
+    for left in ("encoder.safetensors", "lm.safetensors"):
+        (tmp_path / left).write_bytes((finished.parent / left).read_bytes())
+    recipe = replace(TOY, refine=4, settle=1)
+    by_hand = T.Trainer(recipe, "refine", tmp_path, "cpu", compiled=False)
+    seen = []
+    for step, batch in enumerate(T.Stream(recipe, "refine", 0, 4)):
+        by_hand.step(batch, step)
+        seen.append({k: v.clone() for k, v in by_hand.trained.state_dict().items()})
+    trainer = T.Trainer(recipe, "refine", tmp_path, "cpu", compiled=False)
+    trainer.run()
+    for name, value in trainer.trained.state_dict().items():
+        assert_close(value, torch.stack([one[name] for one in seen[1:]]).mean(0))
+    moved = "projector.linear_1.weight"
+    assert not torch.equal(seen[3][moved], seen[1][moved])
+    with pytest.raises(ValueError, match="no step of 4 is left to average after 4"):
+        T.Recipe(refine=4, settle=4)
+
+
+# --- the tokenizer -------------------------------------------------------------------
+
+
+def test_the_tokenizer_knows_every_word_it_is_asked_and_answers_in_one(tokenizer, drawn):
+    asked, answers, talk = set(), set(), random.Random(1)
+    for task in S.TASKS:
+        for trial in S.trials(task):
+            asked.add(trial.question)
+            answers |= {trial.answer, *trial.candidates}
+        items = S.task_items(task)
+        for first, second, vertical, swap in product(items, items, (False, True), (False, True)):
+            asked.add(S.pairwise_question(first, second, vertical, swap))
+    for s in drawn:
+        for question, answer in T.dialogue(s, talk):
+            asked |= {question, answer}
+    answers |= {
+        "left",
+        "right",
+        "above",
+        "below",
+        "two",
+        "three",
+        *drawing.SHAPES,
+        *drawing.COLOURS,
+    }
+    for question in asked:
+        assert tokenizer.unk_token_id not in tokenizer(question)["input_ids"], question
+    ids = {}
+    for answer in answers:
+        (ids[answer],) = tokenizer(answer)["input_ids"]
+    assert tokenizer.unk_token_id not in ids.values()
+    assert len(set(ids.values())) == len(ids)
+    assert tokenizer("banana")["input_ids"] == [tokenizer.unk_token_id]
+
+
+def test_the_tokenizer_word_by_word(tokenizer):
+    def words(text):
+        return tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+
+    assert words("The object above the Key is a(n) ") == [
+        "the", "object", "above", "the", "key", "is", "a(n)",
+    ]  # fmt: skip
+    assert words("Is the key above, or below? Name it.")[3:8] == ["above", ",", "or", "below", "?"]
+    assert words("<s><image>key assistant: red </s>") == [
+        "<s>", "<image>", "key", "assistant:", "red", "</s>",
+    ]  # fmt: skip
+    assert [tokenizer.convert_ids_to_tokens(i) for i in range(6)] == list(T.SPECIAL)
+
+
+# --- items and images ---------------------------------------------------------------
+
+
+def test_training_never_shows_a_heldout_combination():
+    rng = np.random.RandomState(99)
+    held = {
+        frozenset(i.answer for i in t.stimulus.items)
+        for task in ("squares", "objects")
+        for t in S.trials(task, heldout=True)
+    }
+    held_pairs = set(drawing.SHAPE_PAIRS) - {("square", "red")}
+    kinds = set()
+    for _ in range(3000):
+        drawn = T.training_stimulus(rng)
+        assert S.heldout_combinations(drawn.items, drawn.boxes) == []
+        assert frozenset(i.answer for i in drawn.items) not in held
+        assert not {(i.shape, i.colour) for i in drawn.items} & held_pairs
+        kinds.add((len(drawn.items), drawn.items[0].colour is None))
+    assert kinds == {(2, True), (2, False), (3, True), (3, False)}
+
+
+def test_training_images_have_the_same_bytes_everywhere():
+    rng = np.random.RandomState([0, 0, 1])
+    drawn = np.stack([T.training_stimulus(rng).pixels for _ in range(32)])
+    assert hashlib.sha256(drawn.tobytes()).hexdigest()[:16] == "5edd18c80219cc21"
+
+
+def test_unnamed_colours_and_shapes_by_hand():
+    red = (255, 0, 0)
+    plain, other = (drawing.Item(s, "red").sprite(16)[..., 3] for s in ("circle", "cross"))
+    pink = T.TrainingItem("circle", T.UNNAMED, (250, 90, 140)).sprite(16)
+    assert (pink[..., 3] == plain).all() and (pink[..., :3] == (250, 90, 140)).all()
+    for how, want in (
+        ("union", np.maximum(plain, other)),
+        ("overlap", np.minimum(plain, other)),
+        ("difference", abs(plain - other)),
+    ):
+        mixed = T.TrainingItem(T.UNNAMED, "red", blend=("circle", "cross", how)).sprite(16)
+        assert (mixed[..., 3] == want).all() and (mixed[..., :3] == red).all()
+    outline = T.TrainingItem(T.UNNAMED, "red", outline=7).sprite(16)
+    assert (outline[..., :3] == red).all() and 10 < outline[..., 3].sum() < 200
+    assert T.TrainingItem(T.UNNAMED, "red", outline=7).name == "red shape"
+    shade = T.TrainingItem("square", "red", (230, 9, 9)).sprite(16, full=True)
+    assert (shade == (230, 9, 9, 1)).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_random_polygon_fits_its_box(seed):
+    corners = np.array(T.random_polygon(seed))
+    assert 4 <= len(corners) <= 12 and (abs(corners) <= 1).all()
+    assert T.random_polygon(seed) == T.random_polygon(seed) != T.random_polygon(seed + 1)
+
+
+def test_unnamed_items_are_labelled_and_held_apart():
+    rng = np.random.RandomState(5)
+    partners = {s: np.array(drawing.COLOURS[c]) for s, c in drawing.SHAPE_PAIRS if s != "square"}
+    seen = {"colour": 0, "shape": 0, "named": 0}
+    for _ in range(300):
+        for item in T.training_stimulus(rng, 0.25).items:
+            if item.colour is None:
+                assert item.rgb is None
+                continue
+            kind, tint = images.labels_of(item)
+            assert (kind == -1) == (item.shape == T.UNNAMED)
+            assert (tint == -1) == (item.colour == T.UNNAMED)
+            if tint == -1:
+                seen["colour"] += 1
+                if item.shape in partners:
+                    assert abs(np.array(item.rgb) - partners[item.shape]).max() > 30
+            else:
+                seen["shape" if kind == -1 else "named"] += 1
+                assert abs(np.array(item.rgb) - drawing.COLOURS[item.colour]).max() <= 30
+                drawn = item.blend[:2] if item.blend else [item.shape] * (item.shape != "square")
+                assert all((s, item.colour) not in drawing.SHAPE_PAIRS for s in drawn)
+    total = sum(seen.values())
+    for kind in ("colour", "shape"):
+        assert seen[kind] / total == pytest.approx(0.25, abs=0.05)
+    named = [T.training_stimulus(rng) for _ in range(50)]
+    assert all(T.UNNAMED not in (i.shape, i.colour) for s in named for i in s.items)
+
+
+@pytest.mark.parametrize(
+    ("words", "item"),
+    [
+        ("an unnamed colour needs an rgb", ("square", T.UNNAMED)),
+        ("an unnamed shape, and no other, needs a blend", (T.UNNAMED, "red")),
+        ("an unnamed shape, and no other", ("star", "red", None, ("star", "heart", "union"))),
+        ("an unnamed shape, and no other", ("star", "red", None, None, 1)),
+        ("a random outline", (T.UNNAMED, "red", None, ("star", "heart", "union"), 1)),
+        ("drawn in its own colours; leave rgb out", ("key", None, (1, 2, 3))),
+        ("unknown object 'banana'", ("banana",)),
+        ("unknown colour 'teal'", (T.UNNAMED, "teal", None, None, 1)),
+    ],
+)
+def test_an_item_that_cannot_be_shown_in_training(words, item):
+    with pytest.raises(ValueError, match=words):
+        T.TrainingItem(*item)
+
+
+# --- packing -------------------------------------------------------------------------
+
+
+class Never(random.Random):
+    """A draw that never adds the end of text to a short answer."""
+
+    def random(self):
+        return 1.0
+
+
+def test_a_pack_by_hand(tokenizer):
+    turns = [("The key is", "red"), ("Name the items.", "key , pot")]
+    ids, target, place, segment = T.pack(turns, tokenizer, Never())
+    words = [tokenizer.convert_ids_to_tokens(i) for i in ids]
+    assert words[:13] == [
+        "the", "key", "is", "assistant:",
+        "name", "the", "items", ".", "assistant:", "key", ",", "pot", "<pad>",
+    ]  # fmt: skip
+    goals = [None if t == -100 else tokenizer.convert_ids_to_tokens(t) for t in target]
+    assert goals[:13] == [
+        None, None, None, "red",
+        None, None, None, None, "key", ",", "pot", "</s>", None,
+    ]  # fmt: skip
+    assert place[:13] == [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 0]
+    assert segment[:13] == [1] * 4 + [2] * 8 + [-1]
+    assert {len(part) for part in (ids, target, place, segment)} == {T.TEXT}
+    assert set(ids[12:]) == {0} and set(target[12:]) == {-100} and set(segment[12:]) == {-1}
+
+
+def test_targets_are_the_next_tokens(tokenizer, drawn):
+    talk, stops, singles = random.Random(2), 0, 0
+    stop = tokenizer.eos_token_id
+    for s in drawn:
+        turns = T.dialogue(s, talk)
+        ids, target, place, segment = T.pack(turns, tokenizer, talk)
+        assert len(ids) == len(target) == len(place) == len(segment) == T.TEXT
+        for k in {n for n in segment if n > 0}:
+            at = [i for i, n in enumerate(segment) if n == k]
+            assert at == list(range(at[0], at[0] + len(at)))
+            assert [place[i] for i in at] == list(range(len(at)))
+            question, answer = (tokenizer(text)["input_ids"] for text in turns[k - 1])
+            ask = len(question)
+            assert [ids[i] for i in at[: ask + 1]] == [*question, T.SPECIAL.index("assistant:")]
+            goals = [target[i] for i in at]
+            assert goals[:ask] == [-100] * ask
+            if len(at) == ask + 1:
+                assert goals[ask:] == answer and len(answer) == 1
+                singles += 1
+            else:
+                assert [ids[i] for i in at[ask + 1 :]] == answer
+                assert goals[ask:] == [*answer, stop]
+                stops += len(answer) == 1
+    assert 0.1 < stops / (stops + singles) < 0.2
+
+
+def test_a_turn_that_does_not_fit_is_left_out_whole(tokenizer):
+    long, short = ("the " * 60, "red"), ("the key", "red")
+    _, target, _, segment = T.pack([long, long, short], tokenizer, Never())
+    assert sorted(set(segment)) == [-1, 1, 3]
+    assert sum(t != -100 for t in target) == 2
+
+
+def test_dialogue_mask_by_hand():
+    # <s>, two visual tokens, then turns 1, 1, 2 and one position of padding
+    mask = T.dialogue_mask(torch.tensor([[1, 1, 2, -1]]), visual=2)
+    allowed = [
+        [1, 0, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 1, 0, 0],
+        [1, 1, 1, 0, 0, 1, 0],
+        [1, 1, 1, 0, 0, 0, 1],
+    ]
+    assert mask.shape == (1, 1, 7, 7)
+    assert torch.equal(mask[0, 0] == 0, torch.tensor(allowed, dtype=bool))
+    assert (mask[mask != 0] <= -1e4).all()
+
+
+# --- the stream ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", T.STAGES)
+def test_a_batch_is_the_same_wherever_a_run_starts(stage):
+    whole = list(T.Stream(TOY, stage, 0, 3))
+    late = list(T.Stream(TOY, stage, 2, 3))
+    assert len(whole) == 3 and len(late) == 1
+    assert whole[2].keys() == late[0].keys()
+    assert all(torch.equal(whole[2][k], late[0][k]) for k in late[0])
+    assert not torch.equal(whole[1]["pixels"], whole[2]["pixels"])
+    other = next(iter(T.Stream(replace(TOY, seed=1), stage, 2, 3)))
+    assert not torch.equal(other["pixels"], late[0]["pixels"])
+
+
+def test_the_stages_see_different_images():
+    first, second, third = (next(iter(T.Stream(TOY, stage, 0, 1))) for stage in T.STAGES)
+    assert not torch.equal(first["pixels"], second["pixels"])
+    assert not torch.equal(second["pixels"], third["pixels"])
+    assert {k: tuple(v.shape) for k, v in first.items()} == {
+        "pixels": (8, 96, 96, 3), "tokens": (8, 2, 12, 12), "layout": (8, 6, 2),
+    }  # fmt: skip
+    assert {k: tuple(v.shape) for k, v in second.items()} == {
+        "pixels": (8, 96, 96, 3), "ids": (8, 112), "target": (8, 112), "place": (8, 112),
+        "segment": (8, 112),
+    }  # fmt: skip
+
+
+def test_the_objective_changes_nothing_in_the_data():
+    for stage in T.STAGES:
+        recipes = (replace(TOY, objective=name) for name in ("layout", "local"))
+        a, b = (next(iter(T.Stream(recipe, stage, 1, 2))) for recipe in recipes)
+        assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+# --- training ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A toy run from beginning to end."""
+    out = tmp_path_factory.mktemp("run") / "toy"
+    return T.train(TOY, out, "cpu", compiled=False)
+
+
+@pytest.fixture
+def language(finished):
+    """The last stage as it stands at the end of that run."""
+    trainer = T.Trainer(TOY, "refine", finished.parent, "cpu", compiled=False)
+    trainer.run()
+    return trainer
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_writes_a_model_that_loads(finished, tokenizer):
+    vlm = dualmech.load(finished, device="cpu")
+    assert vlm.grid == (12, 12) and vlm.words == tokenizer.convert_ids_to_tokens(
+        range(len(tokenizer))
+    )
+    size = sum(f.stat().st_size for f in finished.iterdir())
+    assert size < 16e6
+    for stage, steps in (("encoder", 4), ("lm", 4), ("refine", 2)):
+        rows = [json.loads(line) for line in (finished.parent / f"{stage}.jsonl").open()]
+        assert [row["step"] for row in rows] == [steps]
+        assert np.isfinite(rows[0]["loss"]) and rows[0]["loss"] > 0
+    assert json.loads((finished.parent / "recipe.json").read_text())["lm_steps"] == 3
+
+
+def test_the_stages_train_what_they_should_and_nothing_else(finished):
+    start = T.build_model(len(T.build_processor().tokenizer), TOY.seed).state_dict()
+    end = dualmech.load(finished, device="cpu").model.state_dict()
+    moved = {name for name in start if not torch.equal(start[name], end[name])}
+    for part in ("vision_tower", "multi_modal_projector", "language_model"):
+        assert any(part in name for name in moved), part
+    from safetensors.torch import load_file
+
+    tower = load_file(finished.parent / "encoder.safetensors")
+    for name, value in tower.items():
+        assert torch.equal(end[f"model.vision_tower.{name}"], value), "frozen after the first stage"
+
+
+@pytest.mark.parametrize("stage", T.STAGES)
+def test_a_stopped_stage_ends_where_an_unbroken_one_does(finished, tmp_path, stage):
+    recipe = replace(TOY, encoder_steps=3, lm_steps=2, polish=1, refine=3, settle=0)
+    ends = {}
+    for name in ("unbroken", "stopped"):
+        out = tmp_path / name
+        out.mkdir()
+        for left in ("encoder.safetensors", "lm.safetensors"):
+            (out / left).write_bytes((finished.parent / left).read_bytes())
+        trainer = T.Trainer(recipe, stage, out, "cpu", compiled=False)
+        if name == "stopped":
+            for step, batch in enumerate(islice(T.Stream(recipe, stage, 0, 3), 2)):
+                trainer.step(batch, step)
+                if step == 0:
+                    trainer.save(1)  # the second step is lost
+            trainer = T.Trainer(recipe, stage, out, "cpu", compiled=False)
+            assert trainer.start == 1
+        trainer.run()
+        ends[name] = {k: v.clone() for k, v in trainer.trained.state_dict().items()}
+        assert T.Trainer(recipe, stage, out, "cpu", compiled=False).start == 3
+    assert same(ends["unbroken"], ends["stopped"])
+
+
+def test_a_finished_run_is_not_run_again(finished):
+    before = weights(finished)
+    logs = (finished.parent / "refine.jsonl").read_text()
+    assert T.train(TOY, finished.parent, "cpu", compiled=False) == finished
+    assert same(weights(finished), before)
+    assert (finished.parent / "refine.jsonl").read_text() == logs
+
+
+def test_a_folder_of_another_recipe_is_refused(finished):
+    before = (finished.parent / "recipe.json").read_text()
+    with pytest.raises(ValueError, match="holds a run of another recipe; choose another folder$"):
+        T.train(replace(TOY, seed=1), finished.parent, "cpu", compiled=False)
+    assert (finished.parent / "recipe.json").read_text() == before
+
+
+def test_an_unknown_objective():
+    with pytest.raises(ValueError, match="^objective is 'layout' or 'local', not 'global'$"):
+        T.Recipe(objective="global")
+
+
+@pytest.mark.parametrize(("objective", "stats"),
+                         [("layout", {"kind", "tint", "layout", "column"}),
+                          ("local", {"kind", "tint"})])  # fmt: skip
+def test_only_the_layout_objective_asks_where(tmp_path, objective, stats):
+    trainer = T.Trainer(replace(TOY, objective=objective), "encoder", tmp_path, "cpu", False)
+    batch = next(iter(T.Stream(TOY, "encoder", 0, 1)))
+    loss, told = trainer.encoder_loss(batch, 0)
+    assert set(told) == stats
+    loss.backward()
+    asked = {n.split(".")[0] for n, p in trainer.heads.named_parameters() if p.grad is not None}
+    assert ({"row", "col", "query", "read", "layout"} & asked != set()) == (objective == "layout")
+
+
+def test_pixels_are_normalised_as_the_processor_does():
+    s = scenes.scene(np.random.RandomState(0))
+    images = T.build_processor().image_processor
+    want = images([s.image], return_tensors="pt")["pixel_values"]
+    assert_close(T.normalise(torch.from_numpy(s.pixels)[None]), want, rtol=0, atol=1e-6)
+
+
+def packed(turns, tokenizer):
+    parts = [torch.tensor([part]) for part in T.pack(turns, tokenizer, Never())]
+    pixels = torch.from_numpy(S.row_of((RED, GREEN, BLUE), full=True).pixels)[None]
+    return {"pixels": pixels} | dict(zip(("ids", "target", "place", "segment"), parts, strict=True))
+
+
+def test_the_visual_tokens_of_training_are_a_readers(finished, language):
+    drawn = [S.row_of((RED, GREEN, BLUE), full=True), scenes.scene(np.random.RandomState(1))]
+    pixels = torch.from_numpy(np.stack([s.pixels for s in drawn]))
+    visual = language.model.model.multi_modal_projector(language.visual_states(pixels, 0))
+    vlm = dualmech.load(finished, device="cpu")
+    assert_close(visual, vlm.visual([s.image for s in drawn]), rtol=0, atol=1e-5)
+
+
+def test_the_loss_of_training_is_that_of_a_readers_answers(finished, language, tokenizer):
+    """Packed turns, their mask and their positions give the logits of one question alone."""
+    turns = [
+        ("Name the items.", "key"),
+        ("The object above the key is a(n) ", "pot"),
+        ("The color of the square to the left of the red square is ", "blue"),
+    ]
+    batch, vlm = packed(turns, tokenizer), dualmech.load(finished, device="cpu")
+    for weight in language.model.model.language_model.layers.parameters():
+        weight.data *= 1.5  # so that where a token stands matters
+    vlm.model.load_state_dict(language.model.state_dict())
+    with torch.no_grad():
+        told = (language.lm_loss(batch, step) for step in range(20))
+        loss = next(loss for loss, stats in told if "full.all" in stats)
+    image = S.Image.fromarray(batch["pixels"][0].numpy())
+    logits = vlm.logits(vlm.prepare([image] * 3, [question for question, _ in turns]))
+    answers = torch.tensor([vlm.words.index(answer) for _, answer in turns])
+    # eight units in the last place: the number of threads moves the sum
+    assert_close(loss, torch.nn.functional.cross_entropy(logits, answers), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+def test_one_turn_does_not_see_another(language, tokenizer, step):
+    first = ("The color of the square to the left of the red square is ", "blue")
+    others = [("The color of the square above the green square is ", "gray"),
+              ("The shape of the purple item is not below a heart", "key")]  # fmt: skip
+
+    def loss_of(turns, segment):
+        batch = packed(turns, tokenizer)
+        batch["target"] = torch.where(batch["segment"] == segment, batch["target"], -100)
+        with torch.no_grad():
+            return language.lm_loss(batch, step)[0].item()
+
+    # the words of the other turn, before or behind, change nothing to the last bit
+    assert loss_of([first, others[0]], 1) == loss_of([first, ("name " * 10, "key")], 1)
+    assert loss_of([others[0], first], 2) == loss_of([("name " * 10, "key"), first], 2)
+    assert loss_of([first, others[0]], 2) != loss_of([first, others[1]], 2), "its own words do"
+
+
+def test_some_batches_are_shuffled_and_some_samples_tiled(language):
+    names = set()
+    batch = next(iter(T.Stream(TOY, "lm", 0, 1)))
+    for step in range(24):  # a fifth of the batches is shuffled
+        with torch.no_grad():
+            names |= set(language.lm_loss(batch, step)[1])
+    assert names == {"full.all", "full.paper", "shuffled.all", "shuffled.paper", "tiled.paper"}
+
+
+def test_tiled_tokens_know_nothing_of_where_their_tile_was(language):
+    """The same tile gives the same states wherever it lies in the image."""
+    generator = torch.Generator().manual_seed(0)
+    tile = torch.randint(0, 256, (32, 32, 3), generator=generator).to(torch.uint8)
+    pixels = torch.full((2, 96, 96, 3), 255, dtype=torch.uint8)
+    pixels[0, :32, 32:64], pixels[1, 64:, :32] = tile, tile
+    states = language.visual_states(pixels, tiled=2).view(2, 12, 12, -1)
+    assert_close(states[0, :4, 4:8], states[1, 8:, :4], rtol=0, atol=1e-5)
+    whole = language.visual_states(pixels, tiled=0).view(2, 12, 12, -1)
+    assert (whole[0, :4, 4:8] - whole[1, 8:, :4]).abs().max() > 1e-2
+
+
+def test_the_log_of_a_stopped_stage_has_each_step_once(finished, tmp_path):
+    stage = T.Trainer(TOY, "encoder", tmp_path, "cpu", compiled=False)
+    rows = [{"step": step, "seconds": 10.0 * step} for step in (50, 100, 150)]
+    stage.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert stage.forget_after(100) == 1000.0  # the time goes on from there
+    assert [json.loads(row) for row in stage.log.read_text().splitlines()] == rows[:2]
+    assert stage.forget_after(0) == 0.0 and stage.log.read_text() == ""
+
+
+def test_a_device_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="device 'bogus' cannot be used here, try 'cpu'"):
+        T.train(TOY, tmp_path / "run", device="bogus")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,469 @@
+"""Natural images: small files in the public formats, and a real server to download them from."""
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+import threading
+import zipfile
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import photographs as D
+from dualmech import drawing, stimuli
+from dualmech import edits as E
+from photographs import questions, web
+
+COLOURS = {"mug": (200, 0, 0), "beer-bottle": (0, 200, 0), "cap": (0, 0, 200)}
+
+
+def picture(path, size=(40, 20), colour=(250, 250, 250), box=None):
+    """A one-coloured JPEG, with a red box on it if asked."""
+    pixels = np.full((size[1], size[0], 3), colour, np.uint8)
+    if box is not None:
+        left, top, right, bottom = box
+        pixels[top:bottom, left:right] = (255, 0, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, quality=100, subsampling=0)
+
+
+def write(path, entries):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(entries))
+
+
+@pytest.fixture
+def whatsup(tmp_path):
+    """Three things around an armchair, in the four relations of subset A; one pair of subset B."""
+    captions = {"left_of": "to the left of", "right_of": "to the right of", "on": "on",
+                "under": "under", "in-front_of": "in front of", "behind": "behind"}  # fmt: skip
+
+    def entries(folder, things, other, names):
+        out = []
+        for thing in things:
+            for name in names:
+                file = f"{thing}_{name}_{other}.jpeg"
+                picture(tmp_path / folder / file, colour=COLOURS[thing])
+                told = [name, *(n for n in names if n != name)]
+                said = [f"A {thing.replace('-', ' ')} {captions[n]} a {other}" for n in told]
+                out.append({"image_path": f"data/{folder}/{file}", "caption_options": said})
+        return out
+
+    a = entries("controlled_images", COLOURS, "armchair", ("left_of", "right_of", "on", "under"))
+    b = entries("controlled_clevr", ["mug"], "cap", ("in-front_of", "behind"))
+    write(tmp_path / "controlled_images_dataset.json", a)
+    write(tmp_path / "controlled_clevr_dataset.json", b)
+    return tmp_path
+
+
+ENTRIES = [
+    [37777, "A photo of a dining table to the left of a oven",
+     "A photo of a dining table to the right of a oven"],
+    [37777, "A photo of a oven below a cup", "A photo of a oven above a cup"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Two questions about one photograph; the oven is there twice, the cup has no box."""
+    write(tmp_path / "coco_qa_two_obj.json", ENTRIES)
+    picture(tmp_path / "val2017" / "000000037777.jpg", box=(4, 2, 12, 6))
+    names = {"dining table": 67, "oven": 79, "cup": 47}
+    boxes = [(67, [4, 2, 8, 4]), (79, [1, 1, 3, 3]), (79, [20, 4, 10, 15])]
+    told = {
+        "categories": [{"id": k, "name": name} for name, k in names.items()],
+        "annotations": [{"image_id": 37777, "category_id": k, "bbox": b} for k, b in boxes],
+    }
+    write(tmp_path / "annotations" / "instances_val2017.json", told)
+    return tmp_path
+
+
+# --- formats ---------------------------------------------------------------------------
+
+
+def test_whatsup_reads_relations_from_names_and_groups_opposite_pictures(whatsup):
+    found = D.whatsup(whatsup)
+    assert len(found) == 12
+    file = whatsup / "controlled_images" / "beer-bottle_left_of_armchair.jpeg"
+    group = "beer bottle, armchair, left or right"
+    assert found[4] == D.Question(
+        (file,), "beer bottle", "armchair", "left", ("left", "right"), "left", group
+    )
+    assert [q.group == group for q in found[4:8]] == [True, True, False, False]
+    assert [q.answer for q in found[:4]] == ["left", "right", "on", "under"]
+    rendered = D.whatsup(whatsup, "B")
+    assert [q.answer for q in rendered] == ["front", "behind"]
+    assert D.two_orders(rendered[0]) == (
+        "Is the mug in front of or behind the cap? Answer with one word.",
+        "Is the mug behind or in front of the cap? Answer with one word.",
+    )
+    with pytest.raises(ValueError, match="'A' or 'B'"):
+        D.whatsup(whatsup, "C")
+
+
+def test_coco_reads_two_word_names_and_takes_the_largest_box(coco):
+    first, second = D.coco_spatial(coco)
+    assert (first.subject, first.other, first.answer) == ("dining table", "oven", "left")
+    assert first.boxes == ((4, 2, 12, 6), (20, 4, 30, 19))
+    assert (second.subject, second.answer, second.options) == ("oven", "below", ("above", "below"))
+    assert second.boxes == ()  # the cup has none
+    assert first.group == second.group == "37777"
+    shutil.rmtree(coco / "annotations")
+    assert [q.boxes for q in D.coco_spatial(coco)] == [(), ()]
+
+
+def test_the_two_orders_of_both_forms(coco):
+    first, second = D.coco_spatial(coco)
+    assert D.two_orders(first) == (
+        "Is the dining table to the left or to the right of the oven? Answer with one word.",
+        "Is the dining table to the right or to the left of the oven? Answer with one word.",
+    )
+    assert D.two_orders(first, "reference") == (
+        "Using the oven as the reference point, which side is the dining table on? "
+        "Answer with one word: left or right.",
+        "Using the oven as the reference point, which side is the dining table on? "
+        "Answer with one word: right or left.",
+    )
+    assert D.two_orders(second, "reference")[1] == (
+        "Using the cup as the reference point, where is the oven located? "
+        "Answer with one word: below or above."
+    )
+    with pytest.raises(ValueError, match="form 'other'"):
+        D.two_orders(first, "other")
+
+
+def test_the_direct_form_is_the_one_the_shipped_models_are_trained_on(tmp_path):
+    D.drawn_coco(tmp_path, 4)
+    for q in D.coco_spatial(tmp_path):
+        items = drawing.Item(q.subject), drawing.Item(q.other)
+        vertical = "above" in q.options
+        known = [stimuli.pairwise_question(*items, vertical, swap) for swap in (False, True)]
+        assert list(D.two_orders(q)) == known
+
+
+# --- pictures --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size, box", [((40, 20), (4, 2, 12, 6)), ((20, 40), (2, 30, 10, 38))])
+def test_a_picture_is_padded_and_its_boxes_with_it(tmp_path, size, box):
+    picture(tmp_path / "x.jpg", size, box=box)
+    q = D.Question(
+        (tmp_path / "x.jpg",), "a", "b", "left", ("left", "right"), "left", "", (box,) * 2
+    )
+    pixels = np.asarray(q.image((96, 96))).astype(int)
+    assert pixels.shape == (96, 96, 3)
+    left, top, right, bottom = q.boxes_on((96, 96))[0]
+    assert abs((right - left) * (bottom - top) - 2.4**2 * 8 * (box[3] - box[1])) < 90  # scale 2.4
+    inside = pixels[top + 2 : bottom - 2, left + 2 : right - 2]
+    assert (abs(inside - (255, 0, 0)) < 12).all()
+    red = (abs(pixels - (255, 0, 0)) < 60).all(-1)
+    red[top - 1 : bottom + 1, left - 1 : right + 1] = False
+    assert not red.any()
+    border = pixels[:24] if size[0] > size[1] else pixels[:, :24]
+    assert (border == questions.PADDING).all()
+
+
+def test_composites_join_the_halves_of_two_pictures(whatsup):
+    found = D.composites(whatsup)
+    assert len(found) == 3 * 2 * 2  # ordered pairs of three things, two directions
+    q = next(q for q in found if q.group == "mug, armchair, cap" and q.relation == "right")
+    assert (q.answer, q.options) == ("cap", ("mug", "cap"))
+    pixels = np.asarray(q.image((48, 96))).astype(int)
+    assert pixels.shape == (48, 96, 3)
+    assert (abs(pixels[:, :48] - COLOURS["mug"]) < 4).all()
+    assert (abs(pixels[:, 48:] - COLOURS["cap"]) < 4).all()
+    (t,) = D.trials([q], (48, 96))
+    assert t.question == "The object on the floor to the right of the armchair is a(n) "
+    assert t.answer == "cap" and len(t.stimulus.boxes) == 0
+    assert {q.answer for q in D.composites(whatsup, lambda n: " " not in n)} == {"mug", "cap"}
+    with pytest.raises(D.DataError, match="no two things"):
+        D.composites(whatsup, lambda n: n == "mug")
+
+
+# --- scores ----------------------------------------------------------------------------
+
+
+def test_strict_asks_for_both_orders(tmp_path):
+    D.drawn_coco(tmp_path, 8)
+    questions = D.coco_spatial(tmp_path)
+    asked = D.trials(questions, (96, 96))
+    right = [t.answer for t in asked]
+    assert D.strict(asked, right).all()
+    half = [word if k % 2 else "?" for k, word in enumerate(right)]
+    assert D.by_order(asked, half).tolist() == [[False, True]] * 8
+    assert not D.strict(asked, half).any()
+    first_named = [w for q in questions for w in (q.options[0], q.options[1])]
+    assert not D.strict(asked, first_named).any()
+    one_word = [q.options[0] for q in questions for _ in range(2)]
+    assert D.strict(asked, one_word).mean() == 0.5  # blind, and still right on half
+    with pytest.raises(ValueError, match="15 answers to 16 trials"):
+        D.strict(asked, right[1:])
+
+
+def test_a_group_is_right_if_all_of_it_is(whatsup):
+    questions = [q for q in D.whatsup(whatsup) if q.relation in ("left", "right")]
+    right = [True, True, True, False, False, True]
+    assert list(D.grouped(questions, right).values()) == [True, False, False]
+
+
+def test_edits_take_the_trials(vlm, tmp_path):
+    D.drawn_coco(tmp_path, 4)
+    asked = D.trials(D.coco_spatial(tmp_path), vlm.canvas)
+    words = E.answers(vlm, asked)
+    assert words == vlm.answer([t.stimulus.image for t in asked], [t.question for t in asked])
+    w = torch.eye(2, vlm.d_model)
+    named = {"no": E.amplify(w, 0.0, where="object"), "loud": E.amplify(w, 50.0, where="object")}
+    found = E.sweep(vlm, asked, named, [0])
+    assert found["no"].said[0].tolist() == words and found["loud"].p.shape == (1, len(asked), 1)
+
+
+# --- files that cannot be used ---------------------------------------------------------
+
+
+def test_a_missing_picture_is_named(coco):
+    (coco / "val2017" / "000000037777.jpg").unlink()
+    with pytest.raises(D.DataError, match=r"000000037777.jpg is missing: get it again with"):
+        D.coco_spatial(coco)
+
+
+def test_a_missing_list_is_named(tmp_path):
+    with pytest.raises(
+        D.DataError, match="controlled_images_dataset.json is missing.*whatsup_vlms"
+    ):
+        D.whatsup(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["coco_qa_two_obj.json", "annotations/instances_val2017.json",
+                                  "val2017/000000037777.jpg"])  # fmt: skip
+def test_a_truncated_file_is_named(coco, name):
+    whole = (coco / name).read_bytes()
+    (coco / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(D.DataError, match=f"{name} is .*truncated"):
+        D.coco_spatial(coco)
+
+
+@pytest.mark.parametrize("entry, why", [
+    ([1, ENTRIES[0][1], ENTRIES[1][2]], "do not differ in the relation alone"),
+    ([1, ENTRIES[0][1], ENTRIES[0][1]], "do not differ in the relation alone"),
+    ([1, "A photo of a cup beside a oven", ENTRIES[0][2]], "with a relation each"),
+    (["x", *ENTRIES[0][1:]], "with a relation each"),
+    ({"image_path": "x"}, "with a relation each"),
+])  # fmt: skip
+def test_a_mislabelled_coco_entry_is_named(coco, entry, why):
+    write(coco / "coco_qa_two_obj.json", [*ENTRIES, entry])
+    with pytest.raises(D.DataError, match=f"coco_qa_two_obj.json, entry 2: .*{why}"):
+        D.coco_spatial(coco)
+
+
+@pytest.mark.parametrize("change, why", [
+    ({"image_path": "data/controlled_images/mug_right_of_armchair.jpeg"}, "what the file's name"),
+    ({"image_path": "data/controlled_images/mug.jpeg"}, "no image_path"),
+    ({"caption_options": []}, "no image_path"),
+])  # fmt: skip
+def test_a_mislabelled_whatsup_entry_is_named(whatsup, change, why):
+    path = whatsup / "controlled_images_dataset.json"
+    entries = json.loads(path.read_text())
+    write(path, [entries[0] | change, *entries[1:]])
+    with pytest.raises(D.DataError, match=f"{path.name}, entry 0: .*{why}"):
+        D.whatsup(whatsup)
+
+
+def test_an_empty_list_is_named(coco):
+    write(coco / "coco_qa_two_obj.json", [])
+    with pytest.raises(D.DataError, match="coco_qa_two_obj.json holds no list of questions"):
+        D.coco_spatial(coco)
+
+
+def test_sums_are_kept_at_first_use_and_checked_later(coco):
+    D.coco_spatial(coco)
+    listing = coco / "SHA256SUMS"
+    sums = dict(reversed(line.split("  ")) for line in listing.read_text().splitlines())
+    assert len(sums) == 3
+    for name, digest in sums.items():
+        assert hashlib.sha256((coco / name).read_bytes()).hexdigest() == digest
+    D.coco_spatial(coco)
+    assert len(listing.read_text().splitlines()) == 3  # nothing is listed twice
+    picture(coco / "val2017" / "000000037777.jpg", colour=(1, 2, 3))
+    with pytest.raises(D.DataError, match="000000037777.jpg is not the file that was first used"):
+        D.coco_spatial(coco)
+    listing.write_text("".join(f"{d}  {n}\n" for n, d in sums.items() if not n.endswith("jpg")))
+    assert len(D.coco_spatial(coco)) == 2  # replaced on purpose
+
+
+def test_a_folder_that_cannot_be_written_to_still_loads(coco):
+    (coco / "SHA256SUMS").symlink_to(coco / "nowhere" / "SHA256SUMS")
+    with pytest.warns(UserWarning, match="cannot be written to"):
+        assert len(D.coco_spatial(coco)) == 2
+
+
+# --- downloading -----------------------------------------------------------------------
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves bytes by path, with ranges; `cut` bytes after the start it hangs up, once."""
+
+    def do_GET(self):
+        s = self.server
+        s.asked.append((self.path, self.headers["Range"]))
+        if self.path not in s.files:
+            return self.send_error(404)
+        data, start = s.files[self.path], 0
+        if self.headers["Range"] and s.ranges:
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            if start >= len(data):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(data)}")
+                return self.end_headers()
+        self.send_response(206 if start else 200)
+        kind = "text/html; charset=utf-8" if data.startswith(b"<!") else "application/octet-stream"
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        cut, s.cut = s.cut, None
+        self.wfile.write(data[start : start + cut if cut else None])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
+        found.files, found.asked, found.cut, found.ranges = {}, [], None, True
+        thread = threading.Thread(target=partial(found.serve_forever, poll_interval=0.01))
+        thread.start()
+        found.url = f"http://127.0.0.1:{found.server_port}"
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+DATA = np.random.RandomState(0).bytes(50_000)
+
+
+def test_a_download_goes_on_where_it_stopped(server, tmp_path):
+    server.files["/x.bin"], server.cut = DATA, 20_000
+    with pytest.raises(D.DataError, match="x.bin.part has 20000 of 50000 bytes: run it again"):
+        D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+    assert not (tmp_path / "x.bin").exists()
+    D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+    assert server.asked == [("/x.bin", None), ("/x.bin", "bytes=20000-")]
+    assert (tmp_path / "x.bin").read_bytes() == DATA
+    assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_a_server_without_ranges_starts_again(server, tmp_path):
+    server.files["/x.bin"], server.ranges = DATA, False
+    (tmp_path / "x.bin.part").write_bytes(b"old" * 1000)
+    D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+    assert (tmp_path / "x.bin").read_bytes() == DATA
+
+
+def test_a_part_that_is_whole_is_enough(server, tmp_path):
+    server.files["/x.bin"] = DATA
+    (tmp_path / "x.bin.part").write_bytes(DATA)
+    D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+    assert (tmp_path / "x.bin").read_bytes() == DATA
+
+
+def test_a_part_that_is_too_long_is_thrown_away(server, tmp_path):
+    server.files["/x.bin"] = DATA
+    (tmp_path / "x.bin.part").write_bytes(DATA + b"more")
+    with pytest.raises(D.DataError, match="answers 416"):
+        D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+    D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+    assert (tmp_path / "x.bin").read_bytes() == DATA
+
+
+def test_what_is_not_the_file_is_refused(server, tmp_path):
+    server.files["/page"] = b"<!DOCTYPE html>Too many users"
+    with pytest.raises(D.DataError, match="sent a web page instead of x.json.*whatsup_vlms"):
+        D.fetch(server.url + "/page", tmp_path / "x.json")
+    with pytest.raises(D.DataError, match="answers 404"):
+        D.fetch(server.url + "/nothing", tmp_path / "x.json")
+    with pytest.raises(D.DataError, match="broke off"):
+        D.fetch("http://127.0.0.1:9/x", tmp_path / "x.json")  # nobody listens there
+    assert not list(tmp_path.iterdir())
+
+
+def packed(folder, kind):
+    """A folder's content as an archive."""
+    buffer = io.BytesIO()
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for path in files:
+                archive.write(path, path.relative_to(folder))
+    else:
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            for path in files:
+                archive.add(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name, draw, kind", [
+    ("coco-spatial", lambda f: D.drawn_coco(f, 4), "zip"), ("whatsup-a", D.drawn_whatsup, "tar"),
+])  # fmt: skip
+def test_a_data_set_is_fetched_unpacked_and_loaded_once(server, tmp_path, name, draw, kind):
+    draw(tmp_path / "made")
+    archive = packed(tmp_path / "made", kind)
+    sources = []
+    for file, _, kept in web.SOURCES[name]:
+        server.files[f"/{file}"] = (
+            (tmp_path / "made" / file).read_bytes() if file == kept else archive
+        )
+        sources.append((file, f"{server.url}/{file}", kept))
+    found = D.download(name, tmp_path / "data", sources)
+    there = {p.relative_to(tmp_path / "data") for p in (tmp_path / "data").rglob("*.*")}
+    made = {p.relative_to(tmp_path / "made") for p in (tmp_path / "made").rglob("*.*")}
+    assert there == made  # no archive, no part, no folder for unpacking is left
+    same = web.LOADERS[name](tmp_path / "made")
+    assert [q.image((96, 96)).tobytes() for q in found] == [
+        q.image((96, 96)).tobytes() for q in same
+    ]
+    asked = len(server.asked)
+    assert asked == len(sources) and len(D.download(name, tmp_path / "data", sources)) == len(found)
+    assert len(server.asked) == asked
+
+
+def test_an_archive_that_holds_something_else_is_named(server, tmp_path):
+    picture(tmp_path / "made" / "other" / "x.jpg")
+    server.files["/a.zip"] = packed(tmp_path / "made", "zip")
+    server.files["/b.tar.gz"] = packed(tmp_path / "made", "tar")[:-50]
+    for file in ("a.zip", "b.tar.gz"):
+        sources = [(file, f"{server.url}/{file}", "val2017")]
+        with pytest.raises(D.DataError, match=f"{file} is truncated or does not hold val2017"):
+            D.download("coco-spatial", tmp_path / "data", sources)
+    with pytest.raises(ValueError, match="unknown data set 'coco'; known: whatsup-a"):
+        D.download("coco", tmp_path)
+
+
+# --- stand-ins -------------------------------------------------------------------------
+
+
+def test_the_drawn_questions_are_true_balanced_and_the_same_each_time(tmp_path):
+    for name in ("one", "two"):
+        D.drawn_coco(tmp_path / name, 12, seed=3)
+    one, two = (D.coco_spatial(tmp_path / name) for name in ("one", "two"))
+    assert [q.image((96, 96)).tobytes() for q in one] == [q.image((96, 96)).tobytes() for q in two]
+    assert sorted(q.answer for q in one) == sorted(["left", "right", "above", "below"] * 3)
+    for q in one:
+        subject, other = ((b[:2] + b[2:]) / 2 for b in q.boxes_on((96, 96)))
+        axis = int(q.answer in ("above", "below"))
+        assert (subject[axis] < other[axis]) == (q.answer in ("left", "above"))
+
+
+def test_the_drawn_whatsup_has_every_object_on_both_sides(tmp_path):
+    D.drawn_whatsup(tmp_path, ("pot",))
+    things = [name for name in drawing.OBJECTS if name != "pot"]
+    questions = D.whatsup(tmp_path)
+    assert [(q.subject, q.answer) for q in questions] == [
+        (thing, side) for thing in things for side in ("left", "right")
+    ]
+    assert len(D.composites(tmp_path)) == len(things) * (len(things) - 1) * 2
