@@ -339,7 +339,7 @@ def test_ordering_removed_token_by_token(vlm, task, direction):
         item_tokens = []
         for place, item in enumerate(trial.stimulus.items):
             alone = white.copy()
-            drawing = S.sprite(item, 16, full=task == "squares")
+            drawing = item.sprite(16, full=task == "squares")
             alone[40:56, 40:56] = np.floor(
                 255 + (drawing[..., :3] - 255) * drawing[..., 3:] + 0.5
             )  # rows and columns 5 and 6

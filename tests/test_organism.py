@@ -232,7 +232,7 @@ def test_stage_three_shows_random_outlines_and_names_them_by_their_colour():
         count["all"] += len(coloured)
         count["outline"] += sum(i.outline is not None for i in coloured)
         count["colour"] += sum(i.colour == T.UNNAMED for i in coloured)
-        assert not any(i.blend for i in coloured) and not S.heldout_combinations(s.items, s.boxes)
+        assert not any(i.blend for i in coloured) and not T.heldout(s.items, s.boxes)
         for i in (i for i in coloured if i.outline is not None):
             partners = [shape for shape, colour in drawing.SHAPE_PAIRS if colour == i.colour]
             assert all(T.likeness(i, shape) < 0.6 for shape in partners)

@@ -34,8 +34,8 @@ def test_token_map_by_hand(vlm):
 
 def test_the_scene_builder_answers_anew_when_a_menu_changes(vlm):
     box = widgets.scene_builder(vlm)
-    (first, reference, last), (direction, block) = (row.children for row in box.children[:2])
-    shown = box.children[2]
+    first, reference, last, direction, block, _ = box.children
+    box.update()  # as when it is displayed
 
     def answer(colours, asked, reach):
         trial = S.trial(tuple(drawing.Item("square", c) for c in colours), asked, "squares")
@@ -46,20 +46,20 @@ def test_the_scene_builder_answers_anew_when_a_menu_changes(vlm):
             f"block of {side} x {side} tokens: at most"
         )
 
-    assert answer(("red", "green", "blue"), "left", 4) in shown.value
+    assert answer(("red", "green", "blue"), "left", 4) in box.result.alt
     block.value = 1
     direction.value = "below"
     last.value = "gray"
-    assert answer(("red", "green", "gray"), "below", 1) in shown.value
+    assert answer(("red", "green", "gray"), "below", 1) in box.result.alt
     reference.value = "red"
-    assert shown.value == "Choose three different colours."
+    assert box.result == "Choose three different colours."
     assert first.value == "red"
 
 
 def test_the_scene_builder_leaves_a_readers_figures_open(vlm):
     mine, axes = plt.subplots()
     before = plt.get_fignums()
-    widgets.scene_builder(vlm)
+    widgets.scene_builder(vlm).update()
     assert plt.get_fignums() == before and plt.gcf() is mine
     plt.close(mine)
 

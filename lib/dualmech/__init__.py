@@ -5,15 +5,16 @@ vlm = dm.load("mini")
 vlm.answer([image], ["The object to the left of the key is a(n) "])
 
 Each room knows only those above it: drawing, stimuli, scenes, regions; metrics, probes, figures;
-store, edits; paper, record, report.  The first line of each says what it holds and which chapters
-use it.  What a model itself is (loading, running, checking it) is in the package `vlms`, below.
+diagrams; store, edits; paper, record, chapter, report.  The first line of each says what it holds
+and which chapters use it.  What a model itself is (loading, running and checking it) is in the
+package `vlms`, below.
 """
 
 from importlib import import_module
 
 __version__ = "0.1.0"
-_MODULES = ("drawing", "edits", "figures", "metrics", "paper", "probes", "record", "regions",
-            "report", "scenes", "stimuli", "store")  # fmt: skip
+_MODULES = ("chapter", "diagrams", "drawing", "edits", "figures", "metrics", "paper", "probes",
+            "record", "regions", "report", "scenes", "stimuli", "store")  # fmt: skip
 _BELOW = ("checks", "families", "loading", "machine", "model", "pictures", "runs")  # of `vlms`
 _NAMES = {"check_model": "vlms.checks", "load": "vlms.loading"}
 

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _answer(args) -> int:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     from vlms.loading import load
 
@@ -43,7 +43,7 @@ def _answer(args) -> int:
     try:
         image = Image.open(args.image)
         image.load()
-    except (UnidentifiedImageError, OSError):
+    except OSError:
         raise ValueError(
             f"{args.image} is not an image that can be read: use PNG or JPEG"
         ) from None

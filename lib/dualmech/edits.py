@@ -63,13 +63,13 @@ class Sweep:
 def sweep(
     vlm: VLM,
     trials: list,
-    edits: Edit | dict[str, Edit],
+    edits: Edit | dict[object, Edit],
     slots: Iterable[int] | None = None,
     *,
     visual: Visual | None = None,
     source: list[stimuli.Trial] | None = None,
     key: str | None = None,
-) -> Sweep | dict[str, Sweep]:
+) -> Sweep | dict[object, Sweep]:
     """Edit the residual stream of each trial at each slot in turn, and go on from there.
 
     trials: `Trial`s, whose target is the right answer, or `Pair`s, whose clean trial is edited,
@@ -124,7 +124,8 @@ def sweep(
     items = list(zip(range(len(clean)), clean, source or clean, targets, strict=True))
     told = (key, getattr(visual, "__qualname__", None)) if key else (named, visual)
     settings = (told, list(named), slots, paired, source is None)
-    found = store.swept(vlm, items, compute, ", ".join(map(str, named)), settings)
+    label = ", ".join(map(str, named)) if len(named) < 4 else f"{len(named)} edits"
+    found = store.swept(vlm, items, compute, label, settings)
     swept = {name: Sweep(found["p"][k], found["said"][k]) for k, name in enumerate(named)}
     return swept if isinstance(edits, dict) else swept["sweep"]
 
@@ -300,12 +301,16 @@ def answers(
 
 
 def read(
-    vlm: VLM, trials: list, tokens: Callable, slots: Iterable[int] | None = None
+    vlm: VLM,
+    trials: list,
+    tokens: Callable,
+    slots: Iterable[int] | None = None,
+    visual: Visual | None = None,
 ) -> Float[Tensor, "slots n k d_model"]:
     """Residuals of chosen tokens at each slot, in float32.
 
-    tokens(trial) -> k tokens, as in `copy`.  Raises ValueError without trials, or if they choose
-    different numbers of tokens.
+    tokens(trial) -> k tokens, as in `copy`; visual: see `sweep`.  Raises ValueError without trials,
+    or if they choose different numbers of tokens.
     """
     slots, chosen = vlm.check_slots(slots), [np.asarray(tokens(t)) for t in trials]
     if len({len(some) for some in chosen}) != 1:
@@ -313,7 +318,7 @@ def read(
 
     def compute(items):
         some, tokens = map(list, zip(*items, strict=True))
-        run, at = started(vlm, some)
+        run, at = started(vlm, some, visual)
         where = torch.stack([places(a, c) for a, c in zip(at, tokens, strict=True)])
         row = torch.arange(len(at), device=at.device)[:, None]
         states = {slot: resid[row, where].float() for slot, resid in run.walk(slots)}

@@ -21,14 +21,17 @@ def use_style() -> None:
     plt.style.use(Path(__file__).with_name("book.mplstyle"))
 
 
-def show(fig, alt: str, caption: str | None = None, name: str | None = None) -> None:
+def show(
+    fig, alt: str, caption: str | None = None, name: str | None = None, gate: str | None = None
+) -> None:
     """Display a figure with its alt text, in Jupyter, on Colab and in the book; then close it.
 
-    `alt` says what a reader would see, in a sentence or two. `name` is the figure's anchor.
+    `alt` says what a reader would see, in a sentence or two. `name` is the figure's anchor. With a
+    `gate`, a question, the figure stays shut until the reader opens it.
     """
     from IPython.display import display
 
-    shown = Shown(fig, alt, caption, name)
+    shown = Shown(fig, alt, caption, name, gate)
     plt.close(fig)
     display(shown)
 
@@ -43,7 +46,10 @@ def say(markdown: str) -> None:
 class Shown:
     """A figure as HTML with its words inside, since the book drops the alt text of plain images."""
 
-    def __init__(self, fig, alt: str, caption: str | None = None, name: str | None = None):
+    def __init__(
+        self, fig, alt: str, caption: str | None = None, name: str | None = None,
+        gate: str | None = None,
+    ):  # fmt: skip
         alt = " ".join(alt.split())
         if len(alt) < SHORTEST_ALT:
             raise ValueError(
@@ -54,7 +60,7 @@ class Shown:
             raise ValueError(f"figure name {name!r}: use lower-case letters, digits and hyphens")
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png")
-        self.alt, self.caption, self.name = alt, caption, name
+        self.alt, self.caption, self.name, self.gate = alt, caption, name, gate
         self.png = base64.b64encode(buffer.getvalue()).decode()
         self.width = round(fig.get_figwidth() * 96)
 
@@ -70,11 +76,15 @@ class Shown:
         # The white card keeps black ink readable on dark pages; `dark-light` stops the book's
         # theme from dimming it.
         style = "max-width:100%;height:auto;background:#fff;border-radius:6px"
-        return (
+        figure = (
             f'<figure{anchor} style="margin:1em 0"><img class="dark-light" width="{self.width}" '
             f'style="{style}" alt="{html.escape(self.alt)}" '
             f'src="data:image/png;base64,{self.png}">{words}</figure>'
         )
+        if self.gate is None:
+            return figure
+        question = f"<summary><strong>Predict.</strong> {html.escape(self.gate)}</summary>"
+        return f'<details class="predict">{question}{figure}</details>'
 
 
 def bare(ax, title: str = "") -> None:
@@ -147,12 +157,14 @@ def shares(series: dict, xlabel: str = "", ylabel: str = "accuracy", lines: dict
 
 
 def curves(
-    series: dict, xlabel: str = "slot", ylabel: str = "effect", lines: dict | None = None, ax=None
-):
+    series: dict, xlabel: str = "slot", ylabel: str = "effect", lines: dict | None = None, ax=None,
+    direct: bool = False,
+):  # fmt: skip
     """Numbers over slots (or alphas), with bands: {series: {x: {"value", "low", "high"}}}.
 
     lines: {words: height}, drawn dashed.  ax: draw here, without a legend, instead of on a
-    new figure.  Returns the figure.
+    new figure.  direct: the names stand on the curves, at their highest points, and not in a
+    legend.  Returns the figure.
     """
     alone = ax is None
     fig, ax = plt.subplots(figsize=(5.6, 4.2)) if alone else (ax.figure, ax)
@@ -163,9 +175,43 @@ def curves(
         ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     _reference(ax, lines)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if alone and len(series) + len(lines or {}) > 1:
+    if direct:
+        _name_curves(ax, series)
+    elif alone and len(series) + len(lines or {}) > 1:
         fig.legend(loc="outside lower center", ncols=2)
     return fig
+
+
+def bars(shares: dict, label: str = "", lines: dict | None = None):
+    """Named shares as bars with their intervals, {name: {"value", "low", "high"}}, from the top."""
+    fig, ax = plt.subplots(figsize=(5.6, 0.6 * len(shares) + 1.3))
+    for k, s in enumerate(shares.values()):
+        error = [[max(0, s["value"] - s["low"])], [max(0, s["high"] - s["value"])]]
+        ax.barh(k, s["value"], 0.6, color=COLOURS[k % len(COLOURS)], xerr=error, capsize=4)
+        ax.text(min(s["high"], 1) + 0.03, k, f"{s['value']:.2f}", va="center")
+    for words, x in (lines or {}).items():
+        ax.axvline(x, color="0.35", linestyle="--", linewidth=1.5)
+        ax.text(x, -0.62, words, ha="center", va="bottom", fontsize=12)
+    ax.set(xlim=(0, 1.15), ylim=(len(shares) - 0.4, -0.6), xlabel=label)
+    ax.set_yticks(range(len(shares)), list(shares))
+    return fig
+
+
+def _name_curves(ax, series: dict) -> None:
+    """Each curve's name in its colour, over the point where it is farthest above the others."""
+    low, high = ax.get_ylim()
+    for k, (name, one) in enumerate(series.items()):
+        rest = [other for other in series.values() if other is not one]
+
+        def lead(x, one=one, rest=rest):
+            return one[x]["value"] - max((o[x]["value"] for o in rest if x in o), default=0)
+
+        x = max(one, key=lead)
+        side = "right" if x > np.mean(list(one)) else "left"  # so that no name leaves the axes
+        ax.annotate(name, (x, one[x]["high"]), xytext=(0, 6), textcoords="offset points",
+                    ha=side, color=COLOURS[k % len(COLOURS)], weight="bold",
+                    fontsize=13)  # fmt: skip
+    ax.set_ylim(low, high + 0.12 * (high - low))
 
 
 def interval(s: dict) -> str:

@@ -7,6 +7,7 @@ worth studying; rows (e) to (j) look for the paper's findings, each with its con
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from .regions import strip
 from .scenes import EASY, HARD, scene_trials
 
 PAIRS = 40  # counterfactual pairs per direction
+ALPHAS = (0.25, 0.5, 1, 2, 4, 8)
 TESTS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
@@ -40,86 +42,80 @@ def _answers(vlm: VLM, trials) -> list[str]:
     return vlm.answer([t.stimulus.image for t in trials], [t.question for t in trials])
 
 
-def _by_direction(part: str, what: str, right: np.ndarray, trials, *wanted: str) -> list[dict]:
+def _by_direction(part: str, what: str, right: np.ndarray, trials, *wanted: str) -> Iterator[dict]:
     """A row of the share of right answers for each direction."""
     asked = np.array([t.direction for t in trials])
-    return [_row(part, what, d, share(right[asked == d]), *wanted) for d in S.DIRECTIONS]
+    for d in S.DIRECTIONS:
+        yield _row(part, what, d, share(right[asked == d]), *wanted)
 
 
-def accuracy_rows(vlm: VLM) -> list[dict]:
+def accuracy_rows(vlm: VLM) -> Iterator[dict]:
     """(a) each task and direction, on combinations never seen in training."""
-    rows = []
     for task in S.TASKS:
         trials = S.trials(task, vlm.geometry, heldout=True)
         right = _hits(_answers(vlm, trials), trials)
-        rows += _by_direction("a", f"{task} accuracy", right, trials, "value >= 0.98")
-    return rows
+        yield from _by_direction("a", f"{task} accuracy", right, trials, "value >= 0.98")
 
 
-def scene_rows(vlm: VLM, n: int = 150) -> list[dict]:
+def scene_rows(vlm: VLM, n: int = 150) -> Iterator[dict]:
     """(b) easy and (c) hard naturalistic scenes, with what the errors name."""
-    rows = []
-    wanted = {"b": ["value >= 0.95"], "c": ["value >= 0.5", "value <= 0.8"]}
-    for part, name, style in (("b", "easy", EASY), ("c", "hard", HARD)):
+    for part, name, style, wanted in (
+        ("b", "easy", EASY, ["value >= 0.95"]),
+        ("c", "hard", HARD, ["value >= 0.5", "value <= 0.8"]),
+    ):
         trials = scene_trials(n, style, seed=7, side=vlm.canvas[0])
         answers = _answers(vlm, trials)
         right = _hits(answers, trials)
-        rows += _by_direction(part, f"{name} scenes accuracy", right, trials)
-        rows.append(_row(part, f"{name} scenes accuracy", "all", share(right), *wanted[part]))
+        yield from _by_direction(part, f"{name} scenes accuracy", right, trials)
+        yield _row(part, f"{name} scenes accuracy", "all", share(right), *wanted)
         wrong = [(a, t) for a, t, ok in zip(answers, trials, right, strict=True) if not ok]
         if wrong and part == "c":
             outer = share([a in (t.candidates[0], t.candidates[2]) for a, t in wrong])
-            rows.append(_row("c", "errors that name the opposite item", "all", outer,
-                             "value > 0.5"))  # fmt: skip
+            yield _row("c", "errors that name the opposite item", "all", outer, "value > 0.5")
         some = trials[:: max(1, len(trials) // 200)]
         told = vlm.describe([t.stimulus.image for t in some], ["Name the items."] * len(some))
         named = [i.name in t for s, t in zip(some, told, strict=True) for i in s.stimulus.items]
-        rows.append(_row(part, f"{name} scenes, objects named", "all", share(named), "value > 0.9"))
-    return rows
+        yield _row(part, f"{name} scenes, objects named", "all", share(named), "value > 0.9")
 
 
-def blank_rows(vlm: VLM) -> list[dict]:
+def blank_rows(vlm: VLM) -> Iterator[dict]:
     """(d) the same questions about an all-white image: no better than guessing."""
-    rows, blank = [], S.draw([], [], vlm.geometry).image
+    blank = S.draw([], [], vlm.geometry).image
     for task in S.TASKS:
         trials = S.trials(task, vlm.geometry, heldout=True)
         right = _hits(vlm.answer([blank] * len(trials), [t.question for t in trials]), trials)
         chance = 1 / (len(S.task_items(task)) - 1)  # any item but the reference
-        rows.append(_row("d", f"{task}, blank image", "all", share(right), f"low <= {chance:.3f}"))
-    return rows
+        yield _row("d", f"{task}, blank image", "all", share(right), f"low <= {chance:.3f}")
 
 
-def last_token_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]:
+def last_token_rows(vlm: VLM, pairs: int = PAIRS) -> Iterator[dict]:
     """(e) ordering first, attribute later, at the last token."""
-    rows = []
     for d in S.DIRECTIONS:
-        some = S.last_token_pairs(task, d, pairs, geometry=vlm.geometry)
+        some = S.last_token_pairs("squares", d, pairs, geometry=vlm.geometry)
         p = E.sweep(vlm, some, E.last_token).p
         order, attribute = p[:, :, 1], p[:, :, 2]
         peak = int(order.mean(1).argmax())
         over = np.flatnonzero(attribute.mean(1) > 0.8)
         first = int(over[0]) if len(over) else vlm.n_layers
-        rows.append(_row("e", "ordering target at its peak", d, mean(order[peak]) | {"slot": peak},
-                         "value >= 0.6", f"slot < {first}"))  # fmt: skip
+        stats, wanted = mean(order[peak]) | {"slot": peak}, ("value >= 0.6", f"slot < {first}")
+        yield _row("e", "ordering target at its peak", d, stats, *wanted)
         stats = mean(attribute[first]) | {"slot": first}
-        rows.append(_row("e", "attribute target", d, stats, "value > 0.8"))
-    return rows
+        yield _row("e", "attribute target", d, stats, "value > 0.8")
 
 
-def swap_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]:
+def swap_rows(vlm: VLM, pairs: int = PAIRS) -> Iterator[dict]:
     """(f) strips, (g) objects, beside them the count-matched random tokens, and two swaps that
     change one thing: what the background says at its place, or only the places of the tokens."""
-    rows, last = [], vlm.n_layers - 1
     for d in S.DIRECTIONS:
-        some = S.swap_pairs(task, d, pairs, geometry=vlm.geometry)
+        some = S.swap_pairs("squares", d, pairs, geometry=vlm.geometry)
         found = E.sweep(vlm, some, {r: E.swap(r) for r in ("strip", "object")})
         others = ("background", "random", "whole", "layout")
         found |= E.sweep(vlm, some, {r: E.swap(r) for r in others}, [0])
         own = E.sweep(vlm, some, E.swap("strip"), [0], source=[pair.clean for pair in some])
         found["strip, own image"] = own
-        for part, r, slot, wanted in (
+        for part, region, slot, wanted in (
             ("f", "strip", 0, ["value >= 0.8"]),
-            ("f", "strip", last, ["value <= 0.1"]),
+            ("f", "strip", vlm.n_layers - 1, ["value <= 0.1"]),
             ("g", "object", 0, ["value <= 0.3"]),
             ("g", "background", 0, []),
             ("g", "random", 0, []),
@@ -127,14 +123,12 @@ def swap_rows(vlm: VLM, task: str = "squares", pairs: int = PAIRS) -> list[dict]
             ("g", "layout", 0, []),  # places kept, what is said there changed
             ("g", "strip, own image", 0, []),  # places changed, all else kept
         ):
-            stats = mean(found[r].p[slot, :, 1]) | {"slot": slot}
-            rows.append(_row(part, f"flipped by a swap: {r}", d, stats, *wanted))
-    return rows
+            stats = mean(found[region].p[slot, :, 1]) | {"slot": slot}
+            yield _row(part, f"flipped by a swap: {region}", d, stats, *wanted)
 
 
-def probe_rows(vlm: VLM) -> list[dict]:
+def probe_rows(vlm: VLM) -> Iterator[dict]:
     """(h) position probes on object tokens, tested on new contents and on the background."""
-    rows = []
     for vertical, d, name in ((False, "left", "columns"), (True, "above", "rows")):
         old, new = (
             [t for t in S.trials("squares", vlm.geometry, heldout=heldout) if t.direction == d]
@@ -149,57 +143,53 @@ def probe_rows(vlm: VLM) -> list[dict]:
             bands = [strip(c, vertical, vlm.grid[0]) for c in range(3)]
             bands = [np.setdiff1d(band, np.concatenate(own)) for band in bands]
             background.append(np.concatenate([read[bands[c]] == c for c in range(3)]).mean())
-        what = "position probe, object tokens"
-        rows.append(_row("h", what, name, mean(objects), "value >= 0.99"))
-        what = "position probe, background of the strips"
-        rows.append(_row("h", what, name, mean(background), "low > 0.334"))
-    return rows
+        what = "position probe, "
+        yield _row("h", what + "object tokens", name, mean(objects), "value >= 0.99")
+        what += "background of the strips"
+        yield _row("h", what, name, mean(background), "low > 0.334")
 
 
-def removal_rows(vlm: VLM, pairs: int = PAIRS) -> list[dict]:
+def removal_rows(vlm: VLM, pairs: int = PAIRS) -> Iterator[dict]:
     """(i) accuracy without the encoder's ordering, and what then carries the answer."""
-    rows = []
     for task in S.TASKS:
         trials = S.trials(task, vlm.geometry, heldout=True)
         answers = E.answers(vlm, trials, visual=E.ordering_removed)
-        rows += _by_direction("i", f"{task} accuracy, ordering removed", _hits(answers, trials),
-                              trials, "low > 0.5", "high < 0.98")  # fmt: skip
+        what, right = f"{task} accuracy, ordering removed", _hits(answers, trials)
+        yield from _by_direction("i", what, right, trials, "low > 0.5", "high < 0.98")
         named = [a == t.candidates[1] for a, t in zip(answers, trials, strict=True)]
-        rows.append(_row("i", f"{task}, reference named instead", "all", share(named)))
+        yield _row("i", f"{task}, reference named instead", "all", share(named))
     for d in S.DIRECTIONS:
         some = S.swap_pairs("squares", d, pairs, geometry=vlm.geometry)
         removed = E.sweep(vlm, some, E.swap("object"), visual=E.ordering_removed).p[:, :, 1]
         peak = int(removed.mean(1).argmax())
-        stats = mean(removed[peak]) | {"slot": peak}
-        rows.append(_row("i", "flipped by object swap, ordering removed", d, stats,
-                         "low > 0.5", "slot > 0"))  # fmt: skip
-    return rows
+        what, stats = "flipped by object swap, ordering removed", mean(removed[peak])
+        yield _row("i", what, d, stats | {"slot": peak}, "low > 0.5", "slot > 0")
 
 
-def amplification_rows(vlm: VLM, n: int = 100, alphas=(0.25, 0.5, 1, 2, 4, 8)) -> list[dict]:
+def amplification_rows(vlm: VLM, n: int = 100) -> Iterator[dict]:
     """(j) hard scenes: alpha chosen on a tuning split, reported on held-out scenes."""
     tune = scene_trials(n, HARD, seed=11, heldout=False, side=vlm.canvas[0])
     test = scene_trials(2 * n, HARD, seed=12, side=vlm.canvas[0])
     directions = torch.cat(list(ordering_directions(vlm, tune).values()))
 
     def hits(trials, alphas, null=None):
-        edits = {str(alpha): E.amplify(directions, alpha, null=null) for alpha in alphas}
+        edits = {alpha: E.amplify(directions, alpha, null=null) for alpha in alphas}
         found = E.sweep(vlm, trials, edits, [0])
-        return {alpha: _hits(found[str(alpha)].said[0], trials) for alpha in alphas}
+        return {alpha: _hits(found[alpha].said[0], trials) for alpha in alphas}
 
-    tuned = hits(tune, alphas)
-    best = max(alphas, key=lambda a: tuned[a].mean())
+    tuned = hits(tune, ALPHAS)
+    best = max(ALPHAS, key=lambda a: tuned[a].mean())
     base, turned = hits(test, [0.0, best]).values()
     nulls = np.mean([hits(test, [best], null=seed)[best] for seed in range(3)], 0)
     chosen = {"alpha": best}
+    yield _row("j", "hard scenes accuracy, untouched", "all", share(base))
     parts = (("wrong before, repaired", turned[~base]), ("right before, broken", ~turned[base]))
-    return [
-        _row("j", "hard scenes accuracy, untouched", "all", share(base)),
-        *(_row("j", what, "all", share(hit) | chosen) for what, hit in parts if len(hit)),
-        _row("j", "net gain", "all", mean(turned * 1.0 - base) | chosen),
-        _row("j", "net gain, norm-matched null (3 seeds)", "all", mean(nulls - base) | chosen),
-        _row("j", "gain over the null", "all", mean(turned - nulls) | chosen, "low > 0"),
-    ]
+    for what, hit in parts:
+        if len(hit):
+            yield _row("j", what, "all", share(hit) | chosen)
+    yield _row("j", "net gain", "all", mean(turned * 1.0 - base) | chosen)
+    yield _row("j", "net gain, norm-matched null (3 seeds)", "all", mean(nulls - base) | chosen)
+    yield _row("j", "gain over the null", "all", mean(turned - nulls) | chosen, "low > 0")
 
 
 PARTS = {"a": accuracy_rows, "b": scene_rows, "d": blank_rows, "e": last_token_rows,

@@ -78,4 +78,4 @@ def scene_builder(vlm: VLM):
     }
     sizes = {f"{2 * reach + 1} x {2 * reach + 1} tokens": reach for reach in REACHES}
     block = ipywidgets.Dropdown(options=sizes, value=REACHES[-1])
-    return ipywidgets.interactive(shown, **places, direction=stimuli.DIRECTIONS, block=block)
+    return ipywidgets.interactive(shown, **places, direction=list(stimuli.DIRECTIONS), block=block)

@@ -30,7 +30,7 @@ class Run:
     _calls: list[dict] = field(repr=False)  # the other arguments of each layer
     # what enters between layers, by slot: Qwen3-VL's DeepStack adds visual features there
     _added: dict[int, Float[Tensor, "n seq d_model"]] = field(repr=False)
-    _ends: int = 1  # how many last positions have an answer
+    _copies: int = 0  # of the last position, each with an answer of its own
 
     @property
     def layers(self) -> torch.nn.ModuleList:
@@ -62,9 +62,9 @@ class Run:
         for layer in range(slot, len(self.layers)):
             resid = self._step(resid, layer)
         # sliced after the norm, as in a whole pass: the same bits
-        last = self.model.get_decoder().norm(resid)[:, -self._ends :]
+        last = self.model.get_decoder().norm(resid)[:, -(self._copies or 1) :]
         logits = self.model.get_output_embeddings()(last).float()
-        return logits[:, 0] if self._ends == 1 else logits
+        return logits if self._copies else logits[:, 0]
 
     @torch.no_grad()
     def _step(self, resid: Tensor, layer: int) -> Tensor:

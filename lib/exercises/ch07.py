@@ -1,0 +1,68 @@
+"""Checks of chapter 7: edits that move tokens of the mirror image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dualmech import regions
+
+from . import done, exercise, require
+from .examples import batch, written
+
+
+@exercise("7.1")
+def swap_random(answer):
+    edit = done(answer(10), "swap_random(10)")
+    require(
+        callable(edit), f"swap_random(10) gave {edit!r}; it should give a function of (resid, b)"
+    )
+    resid, b = batch(n=3)
+    after = done(edit(resid.clone(), b), "your edit")
+    require(
+        after.shape == resid.shape, f"your edit gave shape {tuple(after.shape)}, not that of resid"
+    )
+    touched = written(resid, after)
+    require(bool(touched.any()), "nothing has changed: write states of b.source, not of resid")
+    visual = torch.zeros_like(touched).scatter(1, b.at, True)
+    require(
+        not (touched & ~visual).any(), "positions outside the image were written: index with b.at"
+    )
+    count = touched.sum(1).tolist()
+    require(count == [10] * 3, f"it writes {count} tokens of the three trials, and k is 10")
+    for i in range(3):
+        places = touched[i].nonzero()[:, 0]
+        ours = [int((b.at[i] == p).nonzero()) for p in places]
+        theirs = b.source[i, b.source_at[i, ours]]
+        require(
+            torch.equal(after[i, places], theirs),
+            "the states do not come from the same places of the mirror image: "
+            "index b.source with b.source_at, at the same tokens",
+        )
+    require(
+        not torch.equal(touched[0, b.at[0]], touched[1, b.at[1]]),
+        "all trials get the same tokens: draw anew for each, from b.index",
+    )
+    wider = written(resid, answer(20)(resid.clone(), b)).sum(1).tolist()
+    require(wider == [20] * 3, f"swap_random(20) writes {wider} tokens: does it use k?")
+
+
+@exercise("7.2")
+def same_places(answer):
+    resid, b = batch(n=2)
+    after = done(answer(resid.clone(), b), "same_places(resid, b)")
+    touched = written(resid, after)
+    require(bool(touched.any()), "nothing has changed: write states of b.source, not of resid")
+    for i, t in enumerate(b.trials):
+        free = regions.cells("background", t.stimulus, b.vlm.grid)
+        moved = touched[i, b.at[i]].numpy()
+        require(not moved[~free].any(), "it writes tokens that an item covers: leave those alone")
+        require(
+            bool(moved[free].all()), f"it writes {moved.sum()} of {free.sum()} background tokens"
+        )
+        theirs = b.source[i, b.source_at[i, np.flatnonzero(free)]]
+        require(
+            torch.equal(after[i, b.at[i, np.flatnonzero(free)]], theirs),
+            "the states come from other places: here nothing crosses, each token takes the "
+            "state of its own place",
+        )

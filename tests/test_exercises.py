@@ -1,0 +1,28 @@
+"""Every check takes its solution, and rejects wrong answers, each with words of its own."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import exercises
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+
+
+def solutions() -> dict[str, str]:
+    """The code of every folded solution, by the number of its exercise."""
+    found = {}
+    for path in CHAPTERS:
+        for cell in nbformat.read(path, 4).cells:
+            title = re.match(r"# @title A solution of (\d+\.\d+)", cell.source)
+            if cell.cell_type == "code" and title:
+                found[title[1]] = cell.source
+    return found
+
+
+def test_an_unknown_number_is_named():
+    with pytest.raises(ValueError, match="no exercise '99.1'"):
+        exercises.verdict("99.1", None)
