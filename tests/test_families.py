@@ -19,7 +19,7 @@ from bookbuild import tiny
 from dualmech import edits as E
 from dualmech import stimuli
 from vlms import families, runs
-from vlms.checks import check_model, greeting
+from vlms.checks import check_model
 from vlms.families import ModelError
 from vlms.loading import weight_bytes
 
@@ -88,13 +88,14 @@ def test_every_cell_is_its_own_token(tiny_vlm, images):
     if n > 12:
         pytest.skip("the self-test's cells do for the larger grids")
     changed = [images[0]]
-    for k in range(n * n):
+    cells = range(0, n * n, 5)  # in every row and column
+    for k in cells:
         image, (r, c) = images[0].copy(), divmod(k, n)
         image[r * px : (r + 1) * px, c * px : (c + 1) * px] = [0, 255, 0]
         changed.append(image)
     states = tiny_vlm.visual(changed)
     moved = (states[1:] - states[0]).norm(dim=-1)
-    assert moved.argmax(-1).tolist() == list(range(n * n))
+    assert moved.argmax(-1).tolist() == list(cells)
 
 
 @torch.no_grad()
@@ -376,6 +377,8 @@ def test_a_sweep_is_many_edited_passes_of_the_plain_model(tiny_vlm, how):
 def test_a_token_map_is_many_runs_of_the_plain_model(tiny_vlm):
     """With the tokens around a cell taken from an empty image, DeepStack's features included."""
     reach, deep = 2, "deepstack_visual_embeds"
+    if tiny_vlm.grid[0] > 12:
+        pytest.skip("as many passes as there are tokens")
     trial = stimuli.trials("squares", tiny_vlm.geometry)[100]
     blank = SimpleNamespace(
         stimulus=stimuli.draw([], [], tiny_vlm.geometry), question=trial.question
@@ -414,32 +417,6 @@ def test_a_token_map_is_many_runs_of_the_plain_model(tiny_vlm):
 
 
 # --- loading -------------------------------------------------------------------------
-
-
-def test_a_greeting_is_a_self_test(tiny_vlm, monkeypatch):
-    assert greeting(tiny_vlm).count(";") == 3 and "passes the self-test: " in greeting(tiny_vlm)
-    shipped = replace(tiny_vlm, name="mini")
-    assert greeting(shipped) == "`mini` is loaded."
-    finish = runs.Run.finish
-    monkeypatch.setattr(runs.Run, "finish", lambda run, r, slot: finish(run, r, slot) * (1 + slot))
-    with pytest.raises(ModelError, match="fails: .*a suffix is the whole model"):
-        greeting(tiny_vlm)
-
-
-def test_the_check_finds_a_grid_that_is_wrong(tiny_vlm, monkeypatch):
-    right = type(tiny_vlm).positions
-    monkeypatch.setattr(type(tiny_vlm), "positions", lambda self, x: right(self, x).flip(1))
-    with pytest.raises(ModelError, match="fails: tokens lie where the grid says"):
-        check_model(tiny_vlm, bridge=False)
-
-
-def test_the_check_finds_a_grid_that_is_cut(tiny_vlm, monkeypatch):
-    whole, n = type(tiny_vlm).visual, tiny_vlm.grid[0] * tiny_vlm.grid[1]
-    monkeypatch.setattr(
-        type(tiny_vlm), "visual", lambda vlm, *how, **more: whole(vlm, *how, **more)[:, :-1]
-    )
-    with pytest.raises(ModelError, match=f"{n - 1} visual tokens for {n} cells"):
-        check_model(tiny_vlm, bridge=False)
 
 
 def test_weight_bytes(tiny_vlm, folder, family):

@@ -99,7 +99,7 @@ def test_maps_share_one_scale():
     shown = [ax for ax in fig.axes if ax.images]
     assert [ax.get_title() for ax in shown] == ["a", "b"]
     assert {ax.images[0].get_clim() for ax in shown} == {(0.0, 0.5)}
-    with pytest.raises(ValueError, match="1 maps but 2 titles"):
+    with pytest.raises(ValueError, match="1 images but 2 titles"):
         figures.maps([np.zeros((2, 2))], ["a", "b"], "p")
 
 

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 import dualmech
 from dualmech import edits as E
 from dualmech import stimuli as S
-from vlms import loading
+from vlms import loading, runs
+from vlms.checks import check_model, greeting
 from vlms.families import ModelError
 
 
@@ -184,9 +185,7 @@ def canvas(*size):
 
 @pytest.mark.parametrize("size", [(100, 96), (48, 48), (192, 96)])
 def test_only_a_picture_of_the_canvas_is_prepared(vlm, size):
-    with pytest.raises(
-        ModelError, match="takes images of 96 x 96 pixels or an exact multiple, got"
-    ):
+    with pytest.raises(ModelError, match="takes images of 96 x 96 pixels or an exact multiple"):
         vlm.prepare([canvas(*size)], ["key"])
 
 
@@ -220,3 +219,32 @@ def test_one_image_or_question_without_a_list(vlm, monkeypatch, images, question
     for do in (vlm.answer, vlm.prepare):
         with pytest.raises(ModelError, match="^give a list of images and a list of questions"):
             do(images, questions)
+
+
+# --- the self-test -----------------------------------------------------------------------
+
+
+def test_a_greeting_is_a_self_test(vlm, monkeypatch):
+    assert greeting(vlm).count(";") == 3 and "passes the self-test: " in greeting(vlm)
+    shipped = replace(vlm, name="mini")
+    assert greeting(shipped) == "`mini` is loaded."
+    finish = runs.Run.finish
+    monkeypatch.setattr(runs.Run, "finish", lambda run, *how: finish(run, *how) + how[1])
+    with pytest.raises(ModelError, match="fails: .*a suffix is the whole model"):
+        greeting(vlm)
+
+
+def test_the_self_test_finds_a_grid_that_is_wrong(vlm, monkeypatch):
+    right = type(vlm).positions
+    monkeypatch.setattr(type(vlm), "positions", lambda self, x: right(self, x).flip(1))
+    with pytest.raises(ModelError, match="fails: tokens lie where the grid says"):
+        check_model(vlm, bridge=False)
+
+
+def test_the_self_test_finds_a_grid_that_is_cut(vlm, monkeypatch):
+    whole = type(vlm).visual
+    monkeypatch.setattr(
+        type(vlm), "visual", lambda vlm, *how, **more: whole(vlm, *how, **more)[:, :-1]
+    )
+    with pytest.raises(ModelError, match="143 visual tokens for 144 cells"):
+        check_model(vlm, bridge=False)
