@@ -130,7 +130,9 @@ def refresh(root: Path, every: bool = False, jobs: int = 1) -> list[str]:
         raise BuildError(f"{len(failed)} of {len(chapters(root))} chapters failed: {failed}")
     now, changed = inputs.fingerprints(root), set()
     for chapter, source in stale:
-        changed |= {path for path, _ in used[chapter].items() ^ inputs.of(source, now, known).items()}
+        changed |= {
+            path for path, _ in used[chapter].items() ^ inputs.of(source, now, known).items()
+        }
     if changed:
         raise BuildError(f"changed while the chapters ran, so start again: {sorted(changed)}")
     _complete(root, book, pages)
@@ -157,6 +159,10 @@ def build_html(root: Path) -> Path:
     index = root / "_build" / "html" / "index.html"
     if done.returncode or not index.exists():
         raise BuildError(f"{done.stdout}\nthe pages were not built (see above)")
+    for chapter in chapters(root):  # to take home from a page; the pages have the outputs
+        sources = index.with_name("_sources") / chapter.relative_to(root)
+        sources.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(chapter, sources)
     return index
 
 

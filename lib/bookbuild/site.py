@@ -33,9 +33,12 @@ DESCRIPTION = 200  # characters
 def setup(app):
     app.add_html_theme("book", str(THEME))
     app.set_translator("html", Translator)
-    app.add_node(HideCodeCellNode, override=True, html=(Translator.open_fold, Translator.close_fold))
+    app.add_node(
+        HideCodeCellNode, override=True, html=(Translator.open_fold, Translator.close_fold)
+    )
     app.add_post_transform(Folds)
     app.connect("html-page-context", fill_page, priority=900)
+    app.connect("build-finished", map_of_the_site)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -72,6 +75,10 @@ class Translator(HTML5Translator):
     def close_fold(self, node):
         self.body.append("</details>\n")
 
+    def visit_citation(self, node):
+        super().visit_citation(node)  # its role is deprecated, and no list takes it as an item
+        self.body[-1] = self.body[-1].replace("doc-biblioentry", "listitem")
+
     def visit_table(self, node):
         self.body.append('<div class="wide">')
         super().visit_table(node)
@@ -95,13 +102,15 @@ def fill_page(app, pagename, templatename, context, doctree):
     source = Path(app.srcdir) / f"{pagename}.ipynb"
     options = app.config.html_theme_options
     context["root_title"] = app.env.titles[app.config.root_doc].astext()
-    context["contents"] = context["toctree"](titles_only=True, maxdepth=1).replace(' role="heading"', "")
+    contents = context["toctree"](titles_only=True, maxdepth=1, includehidden=True, collapse=False)
+    context["contents"] = contents.replace(' role="heading"', "")  # a heading without a level
     context["headings"] = context.get("toc") if doctree else None
     context["chapter"] = chapter_number(app, pagename)
     context["description"] = describe(doctree) if doctree else None
     context["card"] = urljoin(app.config.html_baseurl, "_static/card.png")
-    context["made"] = json.loads(source.read_text())["metadata"].get("provenance") if source.exists() else None
-    context["colab"] = colab(options, pagename) if source.exists() else None
+    if source.exists():
+        context["made"] = json.loads(source.read_text())["metadata"].get("provenance")
+        context["colab"] = colab(options, pagename)
     if "body" in context:
         context["body"] = pictures(app, context["body"], context["pathto"])
     body = context.get("body", "")
@@ -132,6 +141,17 @@ def colab(options: dict, pagename: str) -> str:
     path = options["repository_url"].removeprefix("https://github.com/")
     launch = options["launch_buttons"]["colab_url"]
     return f"{launch}/github/{path}/blob/{options['repository_branch']}/{pagename}.ipynb"
+
+
+def map_of_the_site(app, error):
+    """sitemap.xml: the address of every page of the book, for search engines."""
+    if error or not app.config.html_baseurl:
+        return
+    pages = (app.builder.get_target_uri(name) for name in sorted(app.env.found_docs))
+    lines = [f"<url><loc>{urljoin(app.config.html_baseurl, page)}</loc></url>" for page in pages]
+    head = '<?xml version="1.0" encoding="utf-8"?>\n'
+    head += '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
+    Path(app.outdir, "sitemap.xml").write_text(head + "\n".join(lines) + "\n</urlset>\n")
 
 
 # --- pictures ----------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """A browser and a server for the tests that look at pages as a reader does."""
 
 import os
-import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -9,21 +8,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from book import SITE
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-INSTALL = "no chromium here: `apt-get install chromium` (as root) or `brew install --cask chromium`"
+from bookbuild import browser as chromium
 
 
 @pytest.fixture(scope="session")
 def browser():
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:  # the browser tests alone are skipped, and none of them in CI
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(INSTALL)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
+    if not chromium.found():  # the browser tests alone are skipped, and none of them in CI
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(chromium.INSTALL)
+    with chromium.opened() as browser:
         yield browser
-        browser.close()
 
 
 class Quiet(SimpleHTTPRequestHandler):

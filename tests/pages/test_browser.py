@@ -25,6 +25,19 @@ CUT = """() => [...document.querySelectorAll('pre, .wide')]
   .map(e => e.textContent.slice(0, 120))"""
 COLOURS = """() => [document.body, document.querySelector('article')]
   .map(e => getComputedStyle(e)).flatMap(s => [s.color, s.backgroundColor])"""
+CODE = """() => {  // the contrasts of code with its box
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, k) => sum + v * [.2126, .7152, .0722][k], 0);
+  const rgb = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const pairs = [...document.querySelectorAll('.highlight pre, .highlight pre span')].map(e =>
+    getComputedStyle(e).color + '|' + getComputedStyle(e.closest('pre')).backgroundColor);
+  return Object.fromEntries([...new Set(pairs)].map(pair => {
+    const [a, b] = pair.split('|').map(c => c === 'rgba(0, 0, 0, 0)'
+      ? getComputedStyle(document.body).backgroundColor : c).map(c => light(rgb(c))).sort();
+    return [pair, (Math.max(a, b) + .05) / (Math.min(a, b) + .05)];
+  }));
+}"""
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
 
 
@@ -43,8 +56,9 @@ class Visit:
         page.evaluate(OPEN_ALL)
         self.wide = page.evaluate("document.documentElement.scrollWidth")
         self.wider = page.evaluate(WIDER, PHONE[0])
-        self.faults = axe(page)
+        self.faults, self.code = axe(page), [page.evaluate(CODE)]
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        self.code.append(page.evaluate(CODE))
         page.emulate_media(media="print")
         page.set_viewport_size({"width": PAPER[0], "height": PAPER[1]})
         self.cut, self.colours = page.evaluate(CUT), page.evaluate(COLOURS)
@@ -61,7 +75,10 @@ def watch(page) -> tuple[list[str], list[str]]:
 
 
 def axe(page) -> list[str]:
-    found = Axe().run(page, options={"runOnly": GATES}).response["violations"]
+    # Not the colours of each word of code, thousands a page: `CODE` looks at each colour once.
+    where = {"exclude": [[".highlight pre span"]]}
+    options = {"runOnly": GATES, "resultTypes": ["violations"], "preload": False}
+    found = Axe().run(page, where, options).response["violations"]
     return [f"{v['id']}: {node['html'][:150]}" for v in found for node in v["nodes"]]
 
 
@@ -85,6 +102,8 @@ def test_nothing_is_wider_than_a_phone_with_the_folds_open(visited):
 def test_anyone_can_use_the_page(visited):
     _, visit = visited
     assert not visit.faults
+    for code in visit.code:  # light, dark
+        assert all(contrast >= 4.5 for contrast in code.values()), code
 
 
 def test_on_paper_no_line_is_cut_and_the_dark_page_is_light(visited):
@@ -105,7 +124,7 @@ def test_a_chapter_is_short(visited):
 
 @pytest.mark.parametrize(
     ("page", "width", "theme"),
-    itertools.product(SOME, (PHONE, DESK), ("light", "dark")),
+    list(itertools.product(SOME, (PHONE, DESK), ("light", "dark"))),
     ids=lambda value: value if isinstance(value, str) else str(value[0]),
 )
 def test_anyone_can_use_the_page_in_any_form(browser, page, width, theme):
@@ -125,7 +144,10 @@ def test_served_the_page_is_silent_and_its_first_view_is_light(browser, server, 
         said, asked = watch(tab)
         tab.route(lambda url: not url.startswith(server), lambda route: route.abort())
         sizes = {}
-        tab.on("requestfinished", lambda r: sizes.update({r.url: len(gzip.compress(r.response().body()))}))
+        tab.on(
+            "requestfinished",
+            lambda r: sizes.update({r.url: len(gzip.compress(r.response().body()))}),
+        )
         tab.goto(f"{server}/chapters/{name(source)}.html", wait_until="networkidle")
     assert not said
     assert all(url.startswith((server, "data:")) for url in asked)
@@ -166,7 +188,7 @@ def test_the_switch_turns_the_page_dark_and_the_next_page_too(browser, server):
         paper = "getComputedStyle(document.body).backgroundColor"
         assert tab.evaluate(paper) == "rgb(255, 255, 255)"
         tab.click("button.theme")
-        assert tab.inner_text("button.theme") == "Light"
+        assert tab.get_attribute("button.theme", "aria-label") == "Light"
         dark = tab.evaluate(paper)
         tab.goto(f"{server}/chapters/glossary.html")
         assert tab.evaluate(paper) == dark != "rgb(255, 255, 255)"

@@ -90,7 +90,9 @@ def test_a_page_says_where_its_numbers_come_from(source):
     assert re.search(r"on \w.*, with Python 3\.\d+\.\d+, torch \d", text)
     assert "How to reproduce this page" in text and "make book" in text
     hashes = [code["title"] for code in made.select("code[title]")]
-    shipped = {hashlib.sha256(p.read_bytes()).hexdigest() for p in ROOT.glob("data/*/*.safetensors")}
+    shipped = {
+        hashlib.sha256(p.read_bytes()).hexdigest() for p in ROOT.glob("data/*/*.safetensors")
+    }
     assert hashes and set(hashes) <= shipped
 
 

@@ -6,7 +6,7 @@ const dark = () =>
 
 function colours() {
   const button = document.querySelector("button.theme");
-  const name = () => (button.textContent = dark() ? "Light" : "Dark");
+  const name = () => button.setAttribute("aria-label", dark() ? "Light" : "Dark");
   button.hidden = false;
   button.addEventListener("click", () => {
     root.dataset.theme = dark() ? "light" : "dark";
