@@ -4,7 +4,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 START  := $(shell date +%s)
 
-.PHONY: ready book test print archive address bench colab elsewhere strip keep clean
+.PHONY: ready book test print archive address release bench colab elsewhere strip keep clean
 
 book: ready
 	@$(RUN) -m bookbuild.build --started $(START)
@@ -27,6 +27,10 @@ archive: book
 # Says everywhere where the book lives: make address URL=https://github.com/owner/name
 address: ready
 	@$(RUN) -m bookbuild.address "$(URL)" "$(PAGES)"
+
+# Gives the book a version, whose tag the chapters install on Colab: make release VERSION=0.2.0
+release: ready
+	@$(RUN) -m bookbuild.release "$(VERSION)"
 
 # Every chapter as on Colab: among Colab's packages, installed by its own set-up cell.
 CHAPTERS := $(shell find chapters -name '*.ipynb' -not -path '*/.*' | sort)

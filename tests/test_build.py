@@ -99,8 +99,8 @@ def test_a_chapter_needs_what_it_imports_and_what_that_imports(book, code, neede
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("results/mini/strips.json", "dm.results.collect()"),
-        ("bench/strips.json", "dm.results.benchmarks()"),
+        ("results/mini/strips.json", "dm.record.collect()"),
+        ("bench/strips.json", "dm.record.benchmarks()"),
     ],
 )
 def test_kept_results_count_only_for_a_chapter_that_collects_them(book, name, call):
@@ -187,7 +187,7 @@ def test_a_warning_fails_the_pages_on_every_build(book):
 
 def test_side_by_side_a_chapter_that_collects_results_waits_for_the_others(book):
     said = book / "said.txt"
-    write(book, code=f"# results.collect()\nprint(open({str(said)!r}).read())")
+    write(book, code=f"# record.collect()\nprint(open({str(said)!r}).read())")
     slow = f"import os, time; time.sleep(2); open({str(said)!r}, 'a').write(%r)"
     toy = nbformat.read(book / "chapters/a.ipynb", 4)
     for name in "bc":

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 SHARED = ("data", "requirements.lock")  # every chapter depends on these
-COLLECTS = "results.collect("  # in a chapter that shows what the others measured
+COLLECTS = "record.collect("  # in a chapter that shows what the others measured
 
 
 def fingerprints(root: Path) -> dict[str, str]:
@@ -86,7 +86,7 @@ def of(notebook, files: dict[str, str], known: dict[str, set[str]]) -> dict[str,
         top, _, rest = path.partition("/")
         if top == "lib":
             return rest.partition("/")[0] in used
-        for folder, call in (("data/results/", COLLECTS), ("data/bench/", "results.benchmarks(")):
+        for folder, call in (("data/results/", COLLECTS), ("data/bench/", "record.benchmarks(")):
             if path.startswith(folder):
                 return call in text or Path(path).name in text
         return True

@@ -19,6 +19,8 @@ from PIL import Image
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.writers.html5 import HTML5Translator
 
+from bookbuild import explorables
+
 THEME = Path(__file__).parent / "theme"
 SEARCH = (
     *(f"_static/{name}.js" for name in ("documentation_options", "doctools", "language_data")),
@@ -111,12 +113,16 @@ def fill_page(app, pagename, templatename, context, doctree):
     if source.exists():
         context["made"] = json.loads(source.read_text())["metadata"].get("provenance")
         context["colab"] = colab(options, pagename)
+    context["scripts"] = [*(SEARCH if pagename == "search" else ()), "_static/book.js"]
     if "body" in context:
-        context["body"] = pictures(app, context["body"], context["pathto"])
+        body = pictures(app, context["body"], context["pathto"])
+        if explorables.MARK in body:
+            body = explorables.fill(body, Path(app.outdir), context["pathto"]("_static/live", 1))
+            context["scripts"].append(explorables.SCRIPT)
+        context["body"] = body
     body = context.get("body", "")
     wanted = [name for css in context["css_files"] if (name := css.filename) and wants(name, body)]
     context["css_files"] = [css for css in context["css_files"] if css.filename in wanted]
-    context["scripts"] = [*(SEARCH if pagename == "search" else ()), "_static/book.js"]
 
 
 def wants(stylesheet: str, body: str) -> bool:
@@ -162,7 +168,7 @@ def pictures(app, body: str, pathto) -> str:
 
     def place(found: re.Match) -> str:
         attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', found[0]))
-        picture = original(app, attributes["src"])
+        picture = original(app, attributes.get("src", ""))
         if picture is None:
             return found[0]
         name, (wide, high) = keep(picture, Path(app.outdir))

@@ -1,8 +1,7 @@
 // The pages work without this; it adds a switch for the colours, copying, and scrolling by keyboard.
 
 const root = document.documentElement;
-const dark = () =>
-  root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+const dark = () => root.dataset.theme === "dark"; // set in the head of the page
 
 function colours() {
   const button = document.querySelector("button.theme");
