@@ -15,6 +15,12 @@ from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NullObject
 
 from bookbuild import browser
 
+TITLE = """() => {
+  const title = document.querySelector('article h1').cloneNode(true);
+  title.querySelectorAll('.headerlink').forEach(link => link.remove());
+  return title.textContent.trim();
+}"""
+
 
 def order(node) -> list[str]:
     """The files of a table of contents (the parsed `_toc.yml`), as a reader turns them."""
@@ -23,23 +29,22 @@ def order(node) -> list[str]:
     return own + [name for child in below for name in order(child)]
 
 
-def print_book(root: Path) -> Path:
-    """Print the built pages of `root`; returns the path of the PDF."""
+def print_book(root: Path, chromium) -> Path:
+    """Print the built pages of `root` with an open browser; returns the path of the PDF."""
     site, book, starts = root / "_build" / "html", PdfWriter(), {}
     toc, config = (
         yaml.safe_load((root / name).read_text()) for name in ("_toc.yml", "_config.yml")
     )
-    with browser.opened() as chromium:
-        tab = chromium.new_context(offline=True).new_page()
-        for name in order(toc):
-            page = site / f"{name}.html"
-            starts[page] = len(book.pages)
-            tab.goto(page.as_uri())
-            tab.add_style_tag(content=f"html {{ counter-reset: page {len(book.pages)} }}")
-            tab.evaluate("() => document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
-            tab.evaluate("() => Promise.all([...document.images].map(i => i.decode()))")
-            sheets = PdfReader(io.BytesIO(tab.pdf(format="A4", prefer_css_page_size=True)))
-            book.append(sheets, outline_item=tab.inner_text("h1"), import_outline=False)
+    tab = chromium.new_context(offline=True).new_page()
+    for name in order(toc):
+        page = site / f"{name}.html"
+        starts[page] = len(book.pages)
+        tab.goto(page.as_uri())
+        tab.add_style_tag(content=f"html {{ counter-reset: page {len(book.pages)} }}")
+        tab.evaluate("() => document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+        tab.evaluate("() => Promise.all([...document.images].map(i => i.decode()))")
+        sheets = PdfReader(io.BytesIO(tab.pdf(format="A4", prefer_css_page_size=True)))
+        book.append(sheets, outline_item=tab.evaluate(TITLE), import_outline=False)
     turn_links_inward(book, starts)
     book.add_metadata({"/Title": config["title"], "/Author": config["author"]})
     path = site.with_name("book.pdf")
@@ -65,6 +70,7 @@ def turn_links_inward(book: PdfWriter, starts: dict[Path, int]) -> None:
 
 if __name__ == "__main__":
     try:
-        print(f"Printed {print_book(Path.cwd()).relative_to(Path.cwd())}")
+        with browser.opened() as chromium:
+            print(f"Printed {print_book(Path.cwd(), chromium).relative_to(Path.cwd())}")
     except FileNotFoundError as error:
         sys.exit(str(error))

@@ -22,8 +22,11 @@ from sphinx.writers.html5 import HTML5Translator
 from bookbuild import explorables
 
 THEME = Path(__file__).parent / "theme"
-SEARCH = (
-    *(f"_static/{name}.js" for name in ("documentation_options", "doctools", "language_data")),
+SEARCH = (  # Sphinx's own scripts, on the page that searches, in its order
+    "_static/documentation_options.js",
+    "_static/doctools.js",
+    "_static/sphinx_highlight.js",
+    "_static/language_data.js",
     "_static/searchtools.js",
     "searchindex.js",
 )
@@ -108,12 +111,15 @@ def fill_page(app, pagename, templatename, context, doctree):
     context["contents"] = contents.replace(' role="heading"', "")  # a heading without a level
     context["headings"] = context.get("toc") if doctree else None
     context["chapter"] = chapter_number(app, pagename)
+    number = f", chapter {context['chapter']}" if context["chapter"] else ""
+    context["footline"] = f"{app.config.html_title}{number} · CC BY 4.0"  # on each sheet of paper
     context["description"] = describe(doctree) if doctree else None
     context["card"] = urljoin(app.config.html_baseurl, "_static/card.png")
     if source.exists():
         context["made"] = json.loads(source.read_text())["metadata"].get("provenance")
         context["colab"] = colab(options, pagename)
-    context["scripts"] = [*(SEARCH if pagename == "search" else ()), "_static/book.js"]
+    context["search_scripts"] = SEARCH if pagename == "search" else ()
+    context["scripts"] = ["_static/book.js"]
     if "body" in context:
         body = pictures(app, context["body"], context["pathto"])
         if explorables.MARK in body:
