@@ -23,7 +23,7 @@ SETUP = f"""\
 try:
     import dualmech as dm
 except ImportError:  # on Colab, once: install the book's library, and nothing else
-    %pip install -q --no-deps git+{REPOSITORY["url"]}
+    %pip install -q --no-deps git+{REPOSITORY["url"]}@v{PROJECT["version"]}
     import dualmech as dm
 dm.machine.ready()  # adds what is missing, changes nothing that is there
 """
