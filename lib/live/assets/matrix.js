@@ -36,13 +36,19 @@ export function makeMemory(size, simd = hasSimd()) {
   return { F, alloc, product };
 }
 
-/** The same product without WebAssembly; a row of c is built up from rows of b, which lie side by side. */
+/** The same product without WebAssembly, in tiles of 4 rows and 2 columns for the same reason. */
 export function plainProduct(F, a, b, c, n, k, m) {
-  for (let i = 0; i < n; i++) {
-    const row = F.subarray(c + i * m, c + i * m + m).fill(0);
-    for (let p = 0; p < k; p++) {
-      const x = F[a + i * k + p], start = b + p * m;
-      for (let j = 0; j < m; j++) row[j] += x * F[start + j];
+  for (let i = 0; i < n; i += 4)
+    for (let j = 0; j < m; j += 2) {
+      let c0 = 0, c1 = 0, c2 = 0, c3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
+      for (let p = 0, pa = a + i * k, pb = b + j; p < k; p++, pa++, pb += m) {
+        const x = F[pb], y = F[pb + 1];
+        const z0 = F[pa], z1 = F[pa + k], z2 = F[pa + 2 * k], z3 = F[pa + 3 * k];
+        c0 += z0 * x, c1 += z1 * x, c2 += z2 * x, c3 += z3 * x;
+        d0 += z0 * y, d1 += z1 * y, d2 += z2 * y, d3 += z3 * y;
+      }
+      const at = c + i * m + j;
+      F[at] = c0, F[at + m] = c1, F[at + 2 * m] = c2, F[at + 3 * m] = c3;
+      F[at + 1] = d0, F[at + m + 1] = d1, F[at + 2 * m + 1] = d2, F[at + 3 * m + 1] = d3;
     }
-  }
 }
