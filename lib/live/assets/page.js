@@ -1,0 +1,22 @@
+// Finds the explorables of a page and builds them: <div class="explorable" data-explorable="erase-ask">.
+import { arrive, manifest } from "./client.js";
+import { frame, h } from "./ui.js";
+import { erase } from "./erase.js";
+import { stripLab } from "./strip.js";
+
+const ALL = Object.fromEntries([erase, stripLab].map((spec) => [spec.name, spec]));
+
+async function start() {
+  const roots = [...document.querySelectorAll("[data-explorable]")];
+  if (!roots.length) return;
+  const { kit, model } = await manifest();
+  document.head.append(h("style", {}, STYLE));
+  for (const root of roots) {
+    const spec = ALL[root.dataset.explorable];
+    if (!spec) throw new Error(`no explorable "${root.dataset.explorable}"; known: ${Object.keys(ALL).join(", ")}`);
+    frame(root, spec, kit, model);
+  }
+}
+
+window.dualmechLive = { arrived: arrive };
+document.readyState === "loading" ? addEventListener("DOMContentLoaded", start) : start();

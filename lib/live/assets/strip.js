@@ -1,0 +1,107 @@
+// Strip lab: which tokens of the mirrored picture turn the answer around?
+import { ask, bars, board, buttons, chart, choice, h, percent, slider } from "./ui.js";
+import { free, random, range, shuffled, strip, tokensOf } from "./scene.js";
+import { DIRECTIONS, drawn, trial, vertical } from "./trial.js";
+
+const REGIONS = { none: "nothing", strip: "both strips", object: "both items", background: "strips without items", random: "as many at random", painted: "what I paint" };
+const START = { direction: "left", names: ["green square", "red square", "blue square"], region: "none", painted: [], slot: 0, seed: 1 };
+
+/**
+ * The swap of a region: {to, of}, tokens to overwrite and those of the mirrored picture that they are taken from.  A token
+ * of an outer strip is taken from the same place of the other outer strip; one of the middle strip from its own place.
+ */
+export function swap(kit, { direction, region, painted, seed }, scene) {
+  const along = vertical(direction), [first, last] = [0, 2].map((place) => strip(kit, place, along));
+  const partner = new Map([...first.map((token, k) => [token, last[k]]), ...last.map((token, k) => [token, first[k]])]);
+  const across = (tokens) => ({ to: tokens, of: tokens.map((token) => partner.get(token) ?? token) });
+  const empty = new Set(free(kit, scene));
+  if (region === "strip") return across([...first, ...last]);
+  if (region === "background") return across([...first, ...last].filter((token) => empty.has(token)));
+  if (region === "painted") return across(painted);
+  if (region === "object") {
+    const [one, , other] = scene.items.map((item) => tokensOf(kit, item));
+    return { to: [...one, ...other], of: [...other, ...one] };
+  }
+  if (region === "random") {
+    const uniform = random(seed), n = first.length + last.length, all = range(kit.grid ** 2);
+    return { to: shuffled(all, uniform).slice(0, n), of: shuffled(all, uniform).slice(0, n) };
+  }
+  return { to: [], of: [] };
+}
+
+export const stripLab = {
+  name: "strip-lab",
+  title: "Strip lab",
+  lead: "Two runs, one question. The second picture shows the same squares in mirror order. Take tokens from its run and put them into the first: which of them turn the answer around?",
+  start: START,
+  gate: {
+    ask: "The left and the right strip are about to be swapped in from the mirrored picture: two thirds of all tokens. Which answer will the model give?",
+    options: ["the same as before", "that of the mirrored picture", "the middle one"],
+    then: (state) => ({ ...START, direction: state.direction, names: state.names, region: "strip" }),
+  },
+  build({ kit, left, controls, result, say, set, state }) {
+    const paint = (tokens, on) => {
+      const now = state(), have = now.region === "painted" ? now.painted : swap(kit, now, trial(kit, { ...now, task: "squares" }).scene).to;
+      const rest = have.filter((token) => !tokens.includes(token));
+      set({ region: "painted", painted: on ? [...rest, ...tokens].sort((a, b) => a - b) : rest });
+    };
+    const clean = board(kit, { label: "the picture", mark: "taken from the mirrored run", onpaint: paint });
+    const other = board(kit, { label: "the mirrored picture", mark: "taken" });
+    clean.painting(true);
+    const region = choice("Swap", REGIONS, (region) => set({ region }));
+    const direction = choice("Ask what is", DIRECTIONS, (direction) => set({ direction, painted: [] }));
+    const slot = slider("Where: input of layer", { min: 0, max: 1 }, (slot) => set({ slot }));
+    const question = h("p", { class: "question" }), count = h("p", { class: "count" });
+    const shown = bars("How probable each answer is");
+    const vote = chart({ label: "Tries so far", x: "tokens from the mirrored run", y: "probability of its answer", most: kit.grid ** 2,
+      ticks: { 0: "0", [kit.grid ** 2 / 2]: "half", [kit.grid ** 2]: "all" } });
+    const tries = [];
+    left.append(h("div", { class: "pair" }, h("figure", {}, clean.el, h("figcaption", {}, "the run that answers: paint here")),
+      h("figure", {}, other.el, h("figcaption", {}, "where tokens come from"))));
+    controls.append(question, region.el, slot.el, direction.el, buttons("More", {
+      "Other squares": () => set({ names: drawn(kit, "squares", Date.now()) }),
+      "Draw at random again": () => set({ region: "random", seed: state().seed + 1 }),
+      "Ask 20 trios": () => set({ many: (state().many ?? 0) + 1 }),
+    }));
+    result.append(shown.el, count, h("p", { class: "heading" }, "The vote: every try is a dot"), vote.el);
+    const points = (own) => tries.filter((one) => one.region === own).map(({ n, p }) => [n, p]);
+    const STYLES = { strip: "one", object: "two", background: "three", random: "ghost" };
+    const drawVote = () => vote.show({
+      curves: [...Object.entries(STYLES).map(([own, style]) => ({ name: REGIONS[own], points: points(own), style, shape: "dots" })),
+        { name: "painted", points: points("painted"), style: "ghost-two", shape: "dots" }],
+      told: tries.map(({ region, n, p }) => `${REGIONS[region]}, ${n} tokens: ${percent(p)}`).join("; "),
+    });
+    const edit = (now, asked, runs) => {
+      const { to, of } = swap(kit, now, asked.scene);
+      return to.length ? [{ slot: now.slot, op: "copy", to, of, from: runs.mirror }] : [];
+    };
+    const runsOf = ({ scene, mirror, question }) => ({ clean: { view: { scene }, question }, mirror: { view: { scene: mirror }, question } });
+    let layers = 8;
+
+    return {
+      show(now) {
+        const asked = trial(kit, { ...now, task: "squares" }), { to, of } = swap(kit, now, asked.scene);
+        clean.show({ scene: asked.scene, marked: to });
+        other.show({ scene: asked.mirror, marked: of });
+        slot.show(now.slot);
+        region.show(now.region);
+        direction.show(now.direction);
+        question.textContent = `${asked.question}…`;
+        const total = kit.grid ** 2;
+        count.textContent = `${to.length} of ${total} tokens tell of the mirrored picture, ${total - to.length} of the first.`;
+      },
+      async run(now, alive) {
+        const asked = trial(kit, { ...now, task: "squares" }), runs = runsOf(asked), { words, right, wrong } = asked;
+        const before = await ask(runs.clean, [], words), after = await ask(runs.clean, edit(now, asked, runs), words);
+        if (!alive()) return;
+        const notes = { [right]: "unchanged", [wrong]: "mirrored" };
+        shown.show(words.map((word) => ({ word, p: after.p[word], was: before.p[word], note: notes[word] })));
+        const n = swap(kit, now, asked.scene).to.length;
+        if (now.region !== "none") tries.push({ region: now.region, n, p: after.p[wrong] });
+        drawVote();
+        say(`The model says ${after.answer}, ${after.answer === right ? "as for the first picture" : after.answer === wrong ? "the answer of the mirrored picture" : "which neither picture has there"}.`,
+          `${percent(after.p[wrong])} for the mirrored answer after ${n} tokens were swapped at slot ${now.slot}.`);
+      },
+    };
+  },
+};
