@@ -61,7 +61,7 @@ def kit(vlm: lib.VLM) -> dict:
     """The library's canvas, sprites and questions, and the paper's curves."""
     shape = vlm.geometry
     out = {"grid": shape.grid, "px": shape.px, "item": shape.item, "gap": shape.gap}
-    out |= {"sprites": {}, "answers": {}, "questions": {}, "curves": curves()}
+    out |= {"layers": vlm.n_layers, "sprites": {}, "answers": {}, "questions": {}, "curves": curves()}
     for task in lib.TASKS:
         items, full = pool(task), task == "squares"
         size = shape.item * shape.px
@@ -99,17 +99,14 @@ def curves() -> dict:
 
 
 def extras(vlm: lib.VLM) -> dict:
-    """What only some explorables need: kept scenes, ordering directions, position probes, and
-    trios that the model has never seen."""
+    """What only some explorables need: kept scenes, ordering directions and position probes."""
     side = vlm.canvas[0]
-    tune = lib.scene_trials(KEPT, lib.HARD, seed=11, heldout=False, side=side)
+    tune = lib.scene_trials(KEPT // 2, lib.HARD, seed=11, heldout=False, side=side)
     found = lib.ordering_directions(vlm, tune)
-    trios = [t for t in lib.trials("squares", vlm.geometry, heldout=True) if t.direction == "left"]
     return {
         "kept": [_kept(t) for t in lib.scene_trials(KEPT // 4, lib.HARD, seed=12, side=side)],
         "directions": [_rounded(row) for rows in found.values() for row in rows],
         "probes": {axis: position_probe(vlm, axis) for axis in ("horizontal", "vertical")},
-        "trios": [[item.name for item in t.stimulus.items] for t in trios],
     }
 
 

@@ -32,17 +32,18 @@ export const erase = {
     });
     const tool = choice("Your finger", { move: "moves items", erase: "erases tokens" }, (tool) => set({ tool }));
     const direction = choice("Ask what is", DIRECTIONS, (direction) => set({ direction }));
-    const task = choice("Items", TASKS, (task) => set({ task, names: drawn(kit, task, 1), cells: null, erased: [] }));
+    const task = choice("Kind of items", TASKS, (task) => set({ task, names: drawn(kit, task, 1), cells: null, erased: [] }));
     const question = h("p", { class: "question" });
-    const wipe = h("div", { class: "buttons", role: "group", "aria-label": "Erase" });
-    const shown = bars("How probable each answer is");
-    left.append(picture.el, tool.el);
-    controls.append(question, direction.el, wipe, task.el, buttons("More", {
-      "Other items": () => set({ names: drawn(kit, state().task, Date.now()), cells: null, erased: [] }),
-      "Back in a row": () => set({ cells: null }),
-    }));
-    result.append(shown.el);
     const erased = (tokens) => set({ erased: [...new Set([...state().erased, ...tokens])].sort((a, b) => a - b) });
+    const one = (k) => () => erased(tokensOf(kit, sceneOf(kit, state()).items[k]));
+    const wipe = buttons("Erase");
+    const shown = bars("How probable each answer is");
+    left.append(question, picture.el, tool.el);
+    controls.append(wipe.el, direction.el, task.el, buttons("Items", {
+      "Draw others": () => set({ names: drawn(kit, state().task, Date.now()), cells: null, erased: [] }),
+      "Back in line": () => set({ cells: null }),
+    }).el);
+    result.append(shown.el);
 
     return {
       show(now) {
@@ -51,11 +52,12 @@ export const erase = {
         picture.painting(now.tool === "erase");
         for (const [control, value] of [[tool, now.tool], [direction, now.direction], [task, now.task]]) control.show(value);
         question.textContent = `${questionFor(kit, now.task, now.direction, now.names[1])}…`;
-        const given = { ...Object.fromEntries(scene.items.map((item) => [`Erase the ${item.name}`, () => erased(tokensOf(kit, item))])) };
-        given["Erase all that is empty"] = () => erased(free(kit, scene));
-        given["Erase everything"] = () => erased(range(kit.grid ** 2));
-        given["Undo all"] = () => set({ erased: [] });
-        wipe.replaceChildren(...buttons("", given).children);
+        wipe.show({
+          ...Object.fromEntries(now.names.map((name, k) => [`the ${name}`, one(k)])),
+          "all that is empty": () => erased(free(kit, sceneOf(kit, state()))),
+          everything: () => erased(range(kit.grid ** 2)),
+          "nothing (undo)": () => set({ erased: [] }),
+        });
       },
       async run(now, alive) {
         const scene = sceneOf(kit, now), words = now.names.map((name) => kit.answers[now.task][name]);

@@ -3,8 +3,12 @@ import { arrive, manifest } from "./client.js";
 import { frame, h } from "./ui.js";
 import { erase } from "./erase.js";
 import { stripLab } from "./strip.js";
+import { scrubber } from "./scrub.js";
+import { twoRoads } from "./roads.js";
+import { turnUp } from "./turnup.js";
+import { heatMap } from "./heat.js";
 
-const ALL = Object.fromEntries([erase, stripLab].map((spec) => [spec.name, spec]));
+const ALL = Object.fromEntries([erase, scrubber, stripLab, twoRoads, turnUp, heatMap].map((spec) => [spec.name, spec]));
 
 async function start() {
   const roots = [...document.querySelectorAll("[data-explorable]")];

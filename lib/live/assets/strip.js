@@ -4,7 +4,7 @@ import { free, random, range, shuffled, strip, tokensOf } from "./scene.js";
 import { DIRECTIONS, drawn, trial, vertical } from "./trial.js";
 
 const REGIONS = { none: "nothing", strip: "both strips", object: "both items", background: "strips without items", random: "as many at random", painted: "what I paint" };
-const START = { direction: "left", names: ["green square", "red square", "blue square"], region: "none", painted: [], slot: 0, seed: 1 };
+const START = { direction: "left", names: ["green square", "red square", "blue square"], region: "none", painted: [], slot: 0, seed: 1, trios: "one" };
 
 /**
  * The swap of a region: {to, of}, tokens to overwrite and those of the mirrored picture that they are taken from.  A token
@@ -50,20 +50,21 @@ export const stripLab = {
     clean.painting(true);
     const region = choice("Swap", REGIONS, (region) => set({ region }));
     const direction = choice("Ask what is", DIRECTIONS, (direction) => set({ direction, painted: [] }));
-    const slot = slider("Where: input of layer", { min: 0, max: 1 }, (slot) => set({ slot }));
+    const slot = slider("Swapped where layer s begins", { min: 0, max: kit.layers, told: (slot) => (slot === kit.layers ? `slot ${slot}, the end` : `slot ${slot}`) }, (slot) => set({ slot }));
     const question = h("p", { class: "question" }), count = h("p", { class: "count" });
     const shown = bars("How probable each answer is");
     const vote = chart({ label: "Tries so far", x: "tokens from the mirrored run", y: "probability of its answer", most: kit.grid ** 2,
       ticks: { 0: "0", [kit.grid ** 2 / 2]: "half", [kit.grid ** 2]: "all" } });
     const tries = [];
-    left.append(h("div", { class: "pair" }, h("figure", {}, clean.el, h("figcaption", {}, "the run that answers: paint here")),
-      h("figure", {}, other.el, h("figcaption", {}, "where tokens come from"))));
-    controls.append(question, region.el, slot.el, direction.el, buttons("More", {
-      "Other squares": () => set({ names: drawn(kit, "squares", Date.now()) }),
-      "Draw at random again": () => set({ region: "random", seed: state().seed + 1 }),
-      "Ask 20 trios": () => set({ many: (state().many ?? 0) + 1 }),
-    }));
-    result.append(shown.el, count, h("p", { class: "heading" }, "The vote: every try is a dot"), vote.el);
+    const trios = choice("Ask about", { one: "these squares", many: "20 trios of squares" }, (trios) => set({ trios }));
+    left.append(question, h("div", { class: "pair" }, h("figure", {}, clean.el, h("figcaption", {}, "the run that answers: paint here")),
+      h("figure", {}, other.el, h("figcaption", {}, "where tokens come from"))),
+      h("p", { class: "heading" }, "The vote: every try is a dot"), vote.el);
+    controls.append(region.el, slot.el, trios.el, direction.el, buttons("Draw", {
+      "other squares": () => set({ names: drawn(kit, "squares", Date.now()), trios: "one" }),
+      "other random tokens": () => set({ region: "random", seed: state().seed + 1 }),
+    }).el);
+    result.append(shown.el, count);
     const points = (own) => tries.filter((one) => one.region === own).map(({ n, p }) => [n, p]);
     const STYLES = { strip: "one", object: "two", background: "three", random: "ghost" };
     const drawVote = () => vote.show({
@@ -76,7 +77,6 @@ export const stripLab = {
       return to.length ? [{ slot: now.slot, op: "copy", to, of, from: runs.mirror }] : [];
     };
     const runsOf = ({ scene, mirror, question }) => ({ clean: { view: { scene }, question }, mirror: { view: { scene: mirror }, question } });
-    let layers = 8;
 
     return {
       show(now) {
@@ -85,22 +85,33 @@ export const stripLab = {
         other.show({ scene: asked.mirror, marked: of });
         slot.show(now.slot);
         region.show(now.region);
+        trios.show(now.trios);
         direction.show(now.direction);
         question.textContent = `${asked.question}…`;
         const total = kit.grid ** 2;
         count.textContent = `${to.length} of ${total} tokens tell of the mirrored picture, ${total - to.length} of the first.`;
       },
       async run(now, alive) {
-        const asked = trial(kit, { ...now, task: "squares" }), runs = runsOf(asked), { words, right, wrong } = asked;
-        const before = await ask(runs.clean, [], words), after = await ask(runs.clean, edit(now, asked, runs), words);
-        if (!alive()) return;
-        const notes = { [right]: "unchanged", [wrong]: "mirrored" };
-        shown.show(words.map((word) => ({ word, p: after.p[word], was: before.p[word], note: notes[word] })));
-        const n = swap(kit, now, asked.scene).to.length;
-        if (now.region !== "none") tries.push({ region: now.region, n, p: after.p[wrong] });
+        const notes = ["unchanged", "the middle one", "mirrored"];
+        const sums = [0, 0, 0].map(() => [0, 0]), all = now.trios === "many" ? range(20).map((k) => drawn(kit, "squares", k + 1)) : [now.names];
+        let asked, after, flips = 0, n = 0;
+        for (const names of all) {
+          asked = trial(kit, { ...now, names, task: "squares" });
+          const runs = runsOf(asked), before = await ask(runs.clean, [], asked.words);
+          after = await ask(runs.clean, edit(now, asked, runs), asked.words);
+          if (!alive()) return;
+          n++;
+          flips += after.answer === asked.wrong;
+          [asked.right, asked.reference, asked.wrong].forEach((word, k) => { sums[k][0] += after.p[word]; sums[k][1] += before.p[word]; });
+          const words = all.length > 1 ? notes : [asked.right, asked.reference, asked.wrong];
+          shown.show(sums.map(([p, was], k) => ({ word: words[k], p: p / n, was: was / n, note: all.length > 1 ? null : notes[k] })));
+        }
+        const moved = swap(kit, now, asked.scene).to.length, p = sums[2][0] / n;
+        if (now.region !== "none") tries.push({ region: now.region, n: moved, p });
         drawVote();
-        say(`The model says ${after.answer}, ${after.answer === right ? "as for the first picture" : after.answer === wrong ? "the answer of the mirrored picture" : "which neither picture has there"}.`,
-          `${percent(after.p[wrong])} for the mirrored answer after ${n} tokens were swapped at slot ${now.slot}.`);
+        if (n > 1) return say(`${flips} of ${n} trios get the mirrored answer after ${moved} tokens were swapped at slot ${now.slot}; its mean probability is ${percent(p)}.`);
+        const kind = after.answer === asked.right ? "as for the first picture" : after.answer === asked.wrong ? "the answer of the mirrored picture" : "which neither picture has there";
+        say(`The model says ${after.answer}, ${kind}.`, moved ? `${moved} tokens were swapped at slot ${now.slot}.` : "Nothing is swapped.");
       },
     };
   },

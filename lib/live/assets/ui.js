@@ -42,8 +42,8 @@ export const list = (words) => (words.length < 2 ? words.join("") : `${words.sli
 export function frame(root, spec, kit) {
   const { name, start } = spec;
   let state = { ...start, ...fromLink(name) };
-  let generation = 0, awake = false, running = false, loaded = false, guess = null;
-  const said = h("p", { class: "said", role: "status", "aria-live": "polite" });
+  let generation = 0, running = false, loaded = false, guess = null;
+  const said = h("p", { class: "said", role: "status", "aria-live": "polite", tabindex: -1 });
   const progress = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Loading the model" });
   const link = h("a", { class: "link" }, "Link to this state");
   const result = h("div", { class: "result" });
@@ -53,9 +53,9 @@ export function frame(root, spec, kit) {
   const title = fresh("title");
   const panel = h("section", { class: "live-frame", "aria-labelledby": title },
     h("p", { class: "title", id: title }, spec.title), h("p", { class: "lead" }, spec.lead),
-    h("div", { class: "columns" }, left, h("div", { class: "right" }, gate, controls, result, progress, said)),
+    h("div", { class: "columns" }, left, h("div", { class: "right" }, gate, result, progress, said, controls)),
     h("p", { class: "foot" },
-      h("button", { type: "button", onclick: () => { guess = null; showGate(); set({ ...start }, true); } }, "Reset"),
+      h("button", { type: "button", onclick: () => { openGate(); gate.hidden = false; say(); set({ ...start }, true); } }, "Reset"),
       embedded() ? null : link, note));
   const self = { kit, left, controls, result, say, set, state: () => state, root: panel, note };
 
@@ -67,11 +67,10 @@ export function frame(root, spec, kit) {
   function set(change, whole = false) {
     state = whole ? change : { ...state, ...change };
     generation++;
+    if (guess === null && !whole) closeGate("");
     parts.show(state);
     link.href = toLink(name, state, start);
-    if (whole && !awake) return;
-    awake = true;
-    run();
+    if (guess !== null) run();
   }
 
   /** One run at a time; of the states that come meanwhile only the last is run. */
@@ -99,35 +98,36 @@ export function frame(root, spec, kit) {
 
   onProgress((share) => { progress.value = share; });
 
-  function showGate() {
-    result.hidden = guess === null;
+  /** The gate stands before the result until the reader predicts, or touches something else. */
+  function openGate() {
     const { ask, options, then } = spec.gate;
-    if (guess !== null) {
-      gate.replaceChildren(h("p", {}, "You predicted: ", h("strong", {}, guess), "."));
-      return;
-    }
-    const choose = (text) => {
-      guess = text;
-      showGate();
-      controls.querySelector("input, button")?.focus({ preventScroll: true });
-      set(then(state, kit));
-    };
+    guess = null;
+    result.hidden = true;
     gate.replaceChildren(h("p", {}, h("strong", {}, "Predict first. "), ask),
-      h("div", { class: "choices" }, ...options.map((text) => h("button", { type: "button", onclick: () => choose(text) }, text))));
+      h("div", { class: "choices" }, ...options.map((text) => h("button", { type: "button", onclick: () => {
+        closeGate(text);
+        said.focus({ preventScroll: true }); // the button is gone
+        set(then(state, kit));
+      } }, text))));
+  }
+
+  function closeGate(text) {
+    guess = text;
+    result.hidden = false;
+    gate.replaceChildren(...(text ? [h("p", {}, "You predicted: ", h("strong", {}, text), ". The model's answer follows.")] : []));
+    gate.hidden = !text;
   }
 
   const parts = spec.build(self);
-  showGate();
+  openGate();
   parts.show(state);
   link.href = toLink(name, state, start);
   root.replaceChildren(panel);
   addEventListener("hashchange", () => {
     const linked = fromLink(name);
-    if (linked) set({ ...start, ...linked }, true);
+    if (linked) set({ ...start, ...linked });
   });
   if (fromLink(name)) {
-    guess = "nothing, as you followed a link";
-    showGate();
     set({}); // who follows a link to a state wants to see it
   }
   return self;
@@ -174,8 +174,17 @@ export function slider(label, { min, max, step = 1, told = String }, onchange) {
   return { el: h("div", { class: "slider" }, h("label", { for: id }, label), value, input), show };
 }
 
-export const buttons = (label, given) => h("div", { class: "buttons", role: "group", "aria-label": label },
-  ...Object.entries(given).map(([text, onclick]) => h("button", { type: "button", onclick }, text)));
+/** Buttons under one label.  given: {text: onclick}; show(given) gives it others. */
+export function buttons(label, given = {}) {
+  const row = h("div", { class: "options" });
+  const show = (given) => {
+    const made = Object.entries(given).map(([text, onclick]) => h("button", { type: "button", onclick }, text));
+    const same = made.length === row.children.length && made.every((one, k) => one.textContent === row.children[k].textContent);
+    if (!same) row.replaceChildren(...made); // buttons that stay keep the focus
+  };
+  show(given);
+  return { el: h("fieldset", {}, h("legend", {}, label), row), show };
+}
 
 /** Answers as bars: show([{word, p, was, note}]); `was`, a tick where the bar stood before. */
 export function bars(label) {
