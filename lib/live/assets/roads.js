@@ -26,7 +26,7 @@ export const twoRoads = {
     options: ["the encoder: same answer", "the places: the other answer", "neither"],
     then: (state) => ({ ...state, encoder: "own", places: "mirror" }),
   },
-  build({ kit, left, controls, result, say, set, state }) {
+  build({ kit, left, more, controls, result, say, set, state }) {
     const tokens = board(kit, { label: "the tokens as the language model gets them" });
     const seen = board(kit, { label: "what the encoder saw" });
     const caption = h("figcaption"), question = h("p", { class: "question" });
@@ -36,7 +36,8 @@ export const twoRoads = {
     const shown = bars("How probable each answer is"), body = h("tbody");
     const table = h("table", {}, h("caption", {}, "All nine settings: the model's answer"),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "encoder"), ...Object.values(PLACES).map((name) => h("th", { scope: "col" }, name)))), body);
-    left.append(question, h("div", { class: "pair" }, h("figure", {}, tokens.el, h("figcaption", {}, "the tokens, as the language model gets them")), h("figure", {}, seen.el, caption)), table);
+    left.append(question, h("div", { class: "pair" }, h("figure", {}, tokens.el, h("figcaption", {}, "the tokens, as the language model gets them")), h("figure", {}, seen.el, caption)));
+    more.append(table);
     controls.append(encoder.el, places.el, direction.el, buttons("Draw", {
       "other squares": () => set({ names: drawn(kit, "squares", Date.now()) }),
       "another shuffle": () => set({ places: "shuffled", seed: state().seed + 1 }),

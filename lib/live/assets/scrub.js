@@ -32,7 +32,7 @@ export const scrubber = {
     options: ["its own answer", "the item at the copied place", "the copied colour"],
     then: (state) => ({ ...state, slot: 2 }),
   },
-  build({ kit, left, controls, result, say, set, state }) {
+  build({ kit, left, more, controls, result, say, set, state }) {
     const clean = board(kit, { label: "the run that answers" }), other = board(kit, { label: "the run that the state is copied from" });
     const asked = h("figcaption"), asks = h("figcaption");
     const slot = slider("Copied where layer s begins", { min: 0, max: kit.layers, told: (s) => (s === kit.layers ? `slot ${s}, the end` : `slot ${s}`) }, (slot) => set({ slot }));
@@ -42,7 +42,8 @@ export const scrubber = {
     const curves = chart({ label: "Three answers by slot", x: "slot, from input to output", y: "mean probability", most: kit.layers,
       ticks: Object.fromEntries(range(kit.layers + 1).map((s) => [s, String(s)])) });
     const told = h("p", { class: "note" });
-    left.append(h("div", { class: "pair even" }, h("figure", {}, clean.el, asked), h("figure", {}, other.el, asks)), curves.el, told);
+    left.append(h("div", { class: "pair even" }, h("figure", {}, clean.el, asked), h("figure", {}, other.el, asks)));
+    more.append(curves.el, told);
     controls.append(slot.el, from.el, direction.el, buttons("Draw", { "other squares": () => set({ seed: state().seed + 1 }) }).el);
     result.append(shown.el);
 

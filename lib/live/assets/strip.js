@@ -39,7 +39,7 @@ export const stripLab = {
     options: ["the same as before", "that of the mirrored picture", "the middle one"],
     then: (state) => ({ ...START, direction: state.direction, names: state.names, region: "strip" }),
   },
-  build({ kit, left, controls, result, say, set, state }) {
+  build({ kit, left, more, controls, result, say, set, state }) {
     const paint = (tokens, on) => {
       const now = state(), have = now.region === "painted" ? now.painted : swap(kit, now, trial(kit, { ...now, task: "squares" }).scene).to;
       const rest = have.filter((token) => !tokens.includes(token));
@@ -58,8 +58,8 @@ export const stripLab = {
     const tries = [];
     const trios = choice("Ask about", { one: "these squares", many: "20 trios of squares" }, (trios) => set({ trios }));
     left.append(question, h("div", { class: "pair" }, h("figure", {}, clean.el, h("figcaption", {}, "the run that answers: paint here")),
-      h("figure", {}, other.el, h("figcaption", {}, "where tokens come from"))),
-      h("p", { class: "heading" }, "The vote: every try is a dot"), vote.el);
+      h("figure", {}, other.el, h("figcaption", {}, "where tokens come from"))));
+    more.append(h("p", { class: "heading" }, "The vote: every try is a dot"), vote.el);
     controls.append(region.el, slot.el, trios.el, direction.el, buttons("Draw", {
       "other squares": () => set({ names: drawn(kit, "squares", Date.now()), trios: "one" }),
       "other random tokens": () => set({ region: "random", seed: state().seed + 1 }),

@@ -34,7 +34,7 @@ export const list = (words) => (words.length < 2 ? words.join("") : `${words.sli
 
 /**
  * The frame of an explorable in a div.  spec: {name, title, lead, start: its first state, gate: {ask, options, then},
- * build(frame): makes the controls and returns {show(state), run(state, alive)}}.
+ * build(frame): fills its parts left, more, controls and result, and returns {show(state), run(state, alive)}}.
  *
  * show() draws a state at once; run() asks the model, says what came out, and stops where alive() is false, as a newer
  * state has come.  Nothing is loaded, and nothing run, before the reader touches something.
@@ -48,16 +48,16 @@ export function frame(root, spec, kit) {
   const link = h("a", { class: "link" }, "Link to this state");
   const result = h("div", { class: "result" });
   const gate = h("div", { class: "gate" });
-  const note = h("p", { class: "note" });
-  const left = h("div", { class: "left" }), controls = h("div", { class: "controls" });
+  const left = h("div", { class: "left" }), more = h("div", { class: "more" }), controls = h("div", { class: "controls" });
   const title = fresh("title");
   const panel = h("section", { class: "live-frame", "aria-labelledby": title },
     h("p", { class: "title", id: title }, spec.title), h("p", { class: "lead" }, spec.lead),
-    h("div", { class: "columns" }, left, h("div", { class: "right" }, gate, result, progress, said, controls)),
+    h("div", { class: "columns" }, h("div", { class: "column" }, left, more),
+      h("div", { class: "column" }, h("div", { class: "answer" }, gate, result, progress, said), controls)),
     h("p", { class: "foot" },
       h("button", { type: "button", onclick: () => { openGate(); gate.hidden = false; say(); set({ ...start }, true); } }, "Reset"),
-      embedded() ? null : link, note));
-  const self = { kit, left, controls, result, say, set, state: () => state, root: panel, note };
+      embedded() ? null : link));
+  const self = { kit, left, more, controls, result, say, set, state: () => state };
 
   function say(...sentences) {
     said.textContent = sentences.filter(Boolean).join(" ");
@@ -389,7 +389,7 @@ const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowR
  * points: [[x, p], ...] with x from 0 to `most` and p from 0 to 1; `at`, where a line stands.
  */
 export function chart({ label, x, y, most, ticks }) {
-  const w = 340, high = 190, edge = { left: 36, right: 8, top: 10, bottom: 34 };
+  const w = 340, high = 200, edge = { left: 30, right: 10, top: 24, bottom: 34 };
   const sx = (v) => edge.left + (v / most) * (w - edge.left - edge.right);
   const sy = (p) => high - edge.bottom - p * (high - edge.top - edge.bottom);
   const text = (at, words, more) => svg("text", { x: at[0], y: at[1], ...more }, words);
@@ -400,7 +400,7 @@ export function chart({ label, x, y, most, ticks }) {
       text([sx(0) - 5, sy(p) + 4], String(p), { "text-anchor": "end" })]),
     ...Object.entries(ticks).map(([v, words]) => text([sx(v), high - edge.bottom + 15], words, { "text-anchor": "middle" })),
     text([(sx(0) + sx(most)) / 2, high - 4], x, { "text-anchor": "middle" }),
-    text([8, edge.top + 2], y, { class: "y" }),
+    text([0, 11], y),
   ];
   const show = ({ curves, at, told }) => {
     const drawn = curves.flatMap(({ points, style, shape }) => [
