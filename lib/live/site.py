@@ -77,7 +77,7 @@ def document(body: str, scripts: str) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<title>Explorables</title></head>\n"
+        "<title>Explorables</title><link rel=\"icon\" href=\"data:,\"></head>\n"
         f'<body style="font-family: sans-serif; margin: 1rem auto; max-width: 60rem; padding: 0 .5rem">'
         f"<main>{body}</main>\n{scripts}</body>\n</html>\n"
     )

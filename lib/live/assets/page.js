@@ -1,5 +1,5 @@
 // Finds the explorables of a page and builds them: <div class="explorable" data-explorable="erase-ask">.
-import { arrive, manifest } from "./client.js";
+import { arrive, call, manifest } from "./client.js";
 import { frame, h } from "./ui.js";
 import { erase } from "./erase.js";
 import { stripLab } from "./strip.js";
@@ -13,14 +13,14 @@ const ALL = Object.fromEntries([erase, scrubber, stripLab, twoRoads, turnUp, hea
 async function start() {
   const roots = [...document.querySelectorAll("[data-explorable]")];
   if (!roots.length) return;
-  const { kit, model } = await manifest();
+  const { kit } = await manifest();
   document.head.append(h("style", {}, STYLE));
   for (const root of roots) {
     const spec = ALL[root.dataset.explorable];
     if (!spec) throw new Error(`no explorable "${root.dataset.explorable}"; known: ${Object.keys(ALL).join(", ")}`);
-    frame(root, spec, kit, model);
+    frame(root, spec, kit);
   }
 }
 
-window.dualmechLive = { arrived: arrive };
+window.dualmechLive = { arrived: arrive, call };
 document.readyState === "loading" ? addEventListener("DOMContentLoaded", start) : start();
