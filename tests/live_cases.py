@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 import numpy as np
 import torch
 
 from live import library as lib
 from live import pack
+from live.plain import forward, positions, residuals
 
 OPS = ("none", "copy", "own", "removed", "steer", "amplify", "constant", "null", "turned")
 
@@ -110,58 +109,3 @@ def _case(vlm, rng, op: str) -> dict:
 def _removed(vlm, stimulus, question, task):
     trial = lib.Trial(stimulus, question, "", "", task)
     return lib.ordering_removed(vlm, [trial])[0]
-
-
-# --- plain PyTorch: the Hugging Face model with hooks ---
-
-
-def inputs(vlm, stimulus, question):
-    return vlm.prepare([stimulus.image], [question])
-
-
-def positions(vlm, stimulus, question) -> torch.Tensor:
-    ids = inputs(vlm, stimulus, question)["input_ids"][0]
-    return (ids == vlm.model.config.image_token_id).nonzero()[:, 0]
-
-
-def points(vlm) -> list:
-    """The modules whose input is the residual stream at slots 0, 1, ..."""
-    return [*vlm.model.get_decoder().layers, vlm.model.get_decoder().norm]
-
-
-@torch.no_grad()
-def forward(vlm, stimulus, question, slot=0, change=None, visual=None) -> list[float]:
-    """Logits of the last position; change(resid, at) edits the residual at a slot in place."""
-    at = positions(vlm, stimulus, question)
-
-    def hook(do):
-        def changed(_module, args, kwargs):
-            resid = (args[0] if args else kwargs["hidden_states"]).clone()
-            do(resid, at)
-            return ((resid, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": resid})
-
-        return changed
-
-    def replace(resid, at):
-        resid[0, at] = visual
-
-    with ExitStack() as hooks:
-        for where, do in ((0, visual is not None and replace), (slot, change)):
-            if do:
-                handle = points(vlm)[where].register_forward_pre_hook(hook(do), with_kwargs=True)
-                hooks.callback(handle.remove)
-        return vlm.model(**inputs(vlm, stimulus, question)).logits[0, -1].tolist()
-
-
-@torch.no_grad()
-def residuals(vlm, stimulus, question) -> dict[int, torch.Tensor]:
-    found = {}
-    with ExitStack() as hooks:
-        for slot, module in enumerate(points(vlm)):
-
-            def note(_module, args, kwargs, slot=slot):
-                found[slot] = (args[0] if args else kwargs["hidden_states"]).clone()
-
-            hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
-        vlm.model(**inputs(vlm, stimulus, question))
-    return found

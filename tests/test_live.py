@@ -18,8 +18,9 @@ from live_cases import make
 import live
 from live import kernel, pack
 from live import library as lib
-from live.bundle import ASSETS
-from live.site import document, files
+from live.bundle import ASSETS, page_script
+from live.plain import forward, positions, residuals
+from live.site import document
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -442,8 +443,6 @@ def test_strip_lab_by_keyboard(reader, rounded):
 
 def swapped(vlm, clean, other, moved, slot):
     """The answer after a swap at a slot, by plain hooks."""
-    from live_cases import forward, positions, residuals
-
     theirs = residuals(vlm, other.stimulus, other.question)[slot]
     at = positions(vlm, other.stimulus, other.question)
 
@@ -510,7 +509,7 @@ def test_still_pictures_stand_in_without_scripts(reader):
 
 def test_show_is_one_frame_with_all_inside(browser, tmp_path):
     page = tmp_path / "notebook.html"
-    page.write_text(document(live.show("strip-lab").data, ""))
+    page.write_text(document(live.show("strip-lab").data))
     one = Reader(browser, page.as_uri())
     inside = one.page.frame_locator("iframe")
     inside.get_by_role("button", name="that of the mirrored picture").click()
@@ -519,7 +518,7 @@ def test_show_is_one_frame_with_all_inside(browser, tmp_path):
     one.page.context.close()
 
 
-def test_scripts_hold_no_address_of_others(rounded):
+def test_scripts_hold_no_address_of_others():
     """No third party: the only address is the name of a drawing standard."""
-    text = files(rounded)["live.js"]
+    text = page_script()
     assert text.count("://") == text.count("http://www.w3.org/2000/svg") == 1

@@ -100,14 +100,22 @@ def curves() -> dict:
 
 def extras(vlm: lib.VLM) -> dict:
     """What only some explorables need: kept scenes, ordering directions and position probes."""
-    side = vlm.canvas[0]
-    tune = lib.scene_trials(KEPT // 2, lib.HARD, seed=11, heldout=False, side=side)
-    found = lib.ordering_directions(vlm, tune)
     return {
-        "kept": [_kept(t) for t in lib.scene_trials(KEPT // 4, lib.HARD, seed=12, side=side)],
-        "directions": [_rounded(row) for rows in found.values() for row in rows],
+        "kept": [_kept(t) for t in kept_scenes(vlm)],
+        "directions": directions(vlm),
         "probes": {axis: position_probe(vlm, axis) for axis in ("horizontal", "vertical")},
     }
+
+
+def kept_scenes(vlm: lib.VLM) -> list[lib.Trial]:
+    """Hard scenes in equal parts for each direction; the model has not seen their trios."""
+    return lib.scene_trials(KEPT // 4, lib.HARD, seed=12, side=vlm.canvas[0])
+
+
+def directions(vlm: lib.VLM) -> list[list[float]]:
+    """Directions of first and last along both axes, from other hard scenes: four vectors (d)."""
+    tune = lib.scene_trials(KEPT // 2, lib.HARD, seed=11, heldout=False, side=vlm.canvas[0])
+    return [_rounded(row) for rows in lib.ordering_directions(vlm, tune).values() for row in rows]
 
 
 def _rounded(row: torch.Tensor) -> list[float]:
