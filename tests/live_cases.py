@@ -14,8 +14,10 @@ OPS = ("none", "copy", "own", "removed", "steer", "amplify", "constant", "null",
 
 def scene_of(stimulus, task: str, px: int) -> dict:
     """A stimulus as the page describes it."""
-    corners = zip(stimulus.items, stimulus.boxes.tolist(), strict=True)
-    items = [{"name": i.name, "row": top // px, "col": left // px} for i, (left, top, *_) in corners]
+    items = [
+        {"name": item.name, "row": top // px, "col": left // px}
+        for item, (left, top, *_) in zip(stimulus.items, stimulus.boxes.tolist(), strict=True)
+    ]
     return {"task": task, "items": items}
 
 

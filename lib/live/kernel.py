@@ -1,4 +1,4 @@
-"""assets/kernel.js is made from assets/mm.wat: `python -m live kernel` (needs `pip install wasmtime`)."""
+"""Makes assets/kernel.js from assets/mm.wat: `python -m live kernel` (`pip install wasmtime`)."""
 
 import base64
 from pathlib import Path

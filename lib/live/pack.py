@@ -31,10 +31,9 @@ def weights(vlm: lib.VLM) -> bytes:
 
 
 def model(vlm: lib.VLM) -> dict:
-    """Everything but the weights that the engine needs: configuration, tokenizer, prompt, pixels."""
-    read = {
-        name: json.loads((vlm.path / f"{name}.json").read_text()) for name in ("config", "tokenizer")
-    }
+    """What the engine needs besides weights: configuration, tokenizer, prompt, pixel scaling."""
+    names = ("config", "tokenizer")
+    read = {name: json.loads((vlm.path / f"{name}.json").read_text()) for name in names}
     images = vlm.image_processor
     pixels = {"mean": list(images.image_mean), "std": list(images.image_std)}
     return read | {"name": vlm.name, "prompt": vlm.prompt("{question}"), "pixels": pixels}
@@ -61,7 +60,8 @@ def kit(vlm: lib.VLM) -> dict:
     """The library's canvas, sprites and questions, and the paper's curves."""
     shape = vlm.geometry
     out = {"grid": shape.grid, "px": shape.px, "item": shape.item, "gap": shape.gap}
-    out |= {"layers": vlm.n_layers, "sprites": {}, "answers": {}, "questions": {}, "curves": curves()}
+    out |= {"layers": vlm.n_layers, "curves": curves()}
+    out |= {"sprites": {}, "answers": {}, "questions": {}}
     for task in lib.TASKS:
         items, full = pool(task), task == "squares"
         size = shape.item * shape.px

@@ -1,4 +1,4 @@
-"""The Hugging Face model with hooks: what still pictures and tests need, whatever dualmech offers."""
+"""The Hugging Face model with hooks, and nothing else: for still pictures and for tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def forward(
         def changed(_module, args, kwargs):
             resid = (args[0] if args else kwargs["hidden_states"]).clone()
             do(resid, at)
-            return ((resid, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": resid})
+            if args:
+                return (resid, *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": resid}
 
         return changed
 

@@ -65,7 +65,8 @@ def build(out: str | Path, vlm: lib.VLM | None = None) -> list[Path]:
     stills = all_stills(vlm, extras)
     written = {name: text.encode() for name, text in files(vlm, extras).items()}
     written |= {f"{name}.png": png for name, (png, _) in stills.items()}
-    written["stills.json"] = json.dumps({name: words for name, (_, words) in stills.items()}).encode()
+    words = {name: words for name, (_, words) in stills.items()}
+    written["stills.json"] = json.dumps(words).encode()
     for old in [*out.glob("weights-*.js"), *out.glob("extras-*.js")]:
         old.unlink()  # of another model: their names hold hashes
     for name, content in written.items():

@@ -25,7 +25,11 @@ def all_stills(vlm: lib.VLM, extras: dict) -> dict[str, tuple[bytes, str]]:
         "erase-ask": erase, "layer-scrubber": scrubber, "strip-lab": strip_lab,
         "two-roads": two_roads, "turn-it-up": turn_up, "heat-map": heat_map,
     }  # fmt: skip
-    return {name: (_png(fig), words) for name, make in made.items() for fig, words in [make(vlm, extras)]}
+    out = {}
+    for name, make in made.items():
+        fig, words = make(vlm, extras)
+        out[name] = _png(fig), words
+    return out
 
 
 def trial(vlm: lib.VLM, names=NAMES, direction: str = "left") -> lib.Trial:
@@ -160,8 +164,9 @@ def turn_up(vlm: lib.VLM, extras: dict, alpha: float = 4.0):
             counts[name][1] += was and not now
     fig = Figure(figsize=(5.8, 2.2), layout="constrained")
     ax = fig.subplots()
-    for k, (name, (repaired, broken)) in enumerate(counts.items()):
-        for offset, n, colour, word in ((0.2, repaired, GREEN, "repaired"), (-0.2, broken, ORANGE, "broken")):
+    for k, (repaired, broken) in enumerate(counts.values()):
+        two = ((0.2, repaired, GREEN, "repaired"), (-0.2, broken, ORANGE, "broken"))
+        for offset, n, colour, word in two:
             ax.barh(1 - k + offset, n, 0.36, color=colour)
             ax.text(n + 0.1, 1 - k + offset, f"{word} {n}", va="center")
     ax.set_yticks([1, 0], list(counts))

@@ -17,14 +17,19 @@ function script(name) {
     arrived.set(name, resolve);
     const tag = document.createElement("script");
     tag.src = new URL(name, HERE || document.baseURI).href;
-    tag.onerror = () => reject(new Error(`${name} could not be loaded: check the connection, then load the page again`));
+    tag.onerror = () =>
+      reject(new Error(`${name} could not be loaded: check the connection, then load the page again`));
     document.head.append(tag);
   });
 }
 
 const once = (make) => {
   let made = null;
-  return (...given) => (made ??= make(...given).catch((error) => { made = null; throw error; }));
+  return (...given) =>
+    (made ??= make(...given).catch((error) => {
+      made = null;
+      throw error;
+    }));
 };
 
 /** What the page needs to draw: {kit, model, weights: {pieces, bytes, sha256}, extras}. */
@@ -35,13 +40,17 @@ export const extras = once(async () => {
   const found = await script((await manifest()).extras);
   const side = (await manifest()).kit.grid * (await manifest()).kit.px;
   const kept = found.kept.map((scene) => ({ ...scene, pixels: unpacked(bytesOf(scene.data), side) }));
-  await call("keep", kept.map(({ pixels }) => ({ pixels })));
+  await call(
+    "keep",
+    kept.map(({ pixels }) => ({ pixels })),
+  );
   return { ...found, kept };
 });
 
 function unpacked(data, side) {
   const out = new Uint8ClampedArray(3 * side * side);
-  for (let i = 0; i < side * side; i++) out.set(data.subarray(3 * data[768 + i], 3 * data[768 + i] + 3), 3 * i);
+  for (let i = 0; i < side * side; i++)
+    out.set(data.subarray(3 * data[768 + i], 3 * data[768 + i] + 3), 3 * i);
   return out;
 }
 
@@ -75,7 +84,8 @@ async function verify(data, { sha256 }) {
   if (hex !== sha256) throw new Error("the model's file is damaged: load the page again");
 }
 
-let worker = null, last = 0;
+let worker = null,
+  last = 0;
 const waiting = new Map();
 
 function message(name, given, transfer = []) {
@@ -98,3 +108,6 @@ export async function call(name, given) {
   await ready();
   return message(name, given);
 }
+
+/** Asks the model about a run {view, question} after edits. */
+export const ask = (clean, edits, words) => call("ask", { clean, edits, words });

@@ -16,8 +16,13 @@ export function steer(resid, d, rows, vector) {
  * as it would have moved, to the side on which it stands.
  */
 export function amplify(resid, d, rows, { directions, alpha, how = "projection", null: other = null }) {
-  if (!["projection", "constant"].includes(how)) throw new Error(`how is "projection" or "constant", not "${how}"`);
-  const dot = (a, at, b) => { let s = 0; for (let c = 0; c < d; c++) s += a[at + c] * b[c]; return s; };
+  if (!["projection", "constant"].includes(how))
+    throw new Error(`how is "projection" or "constant", not "${how}"`);
+  const dot = (a, at, b) => {
+    let s = 0;
+    for (let c = 0; c < d; c++) s += a[at + c] * b[c];
+    return s;
+  };
   const along = other && other.map((x) => x / Math.sqrt(dot(other, 0, other)));
   for (const row of rows) {
     const move = new Float64Array(d);

@@ -3,6 +3,7 @@
 //
 // States are Float32Arrays, row-major: visual (tokens, d), resid (seq, d).  Slot s of the residual stream is the
 // input of layer s; the last slot is the output of the last layer.
+import { add, each, gelu, geluTanh, layerNorm, rmsNorm, rotations, silu, softmax, turn } from "./maths.js";
 import { makeMemory, padded } from "./matrix.js";
 import { readTensors } from "./safetensors.js";
 import { Tokenizer } from "./tokenizer.js";
@@ -34,10 +35,18 @@ export class Model {
 
   #load(tensors, { vision_config: vision, text_config: text, vision_feature_layer }, simd) {
     const rows = padded(this.tokens + TEXT, 8);
-    const widest = Math.max(vision.hidden_size, vision.intermediate_size, text.hidden_size, text.intermediate_size,
-      3 * this.patch ** 2, text.num_attention_heads * text.head_dim);
+    const widest = Math.max(
+      vision.hidden_size,
+      vision.intermediate_size,
+      text.hidden_size,
+      text.intermediate_size,
+      3 * this.patch ** 2,
+      text.num_attention_heads * text.head_dim,
+    );
     let size = 10 * rows * widest + rows * rows;
-    for (const { shape: [out, ...into] } of Object.values(tensors))
+    for (const {
+      shape: [out, ...into],
+    } of Object.values(tensors))
       size += into.length ? padded(out, 8) * into.reduce((a, b) => a * b) : 0;
     const { F, alloc, product } = makeMemory(size, simd);
     Object.assign(this, { F, product, rows });
@@ -47,36 +56,57 @@ export class Model {
     };
     // A weight (out, in) is kept as (in, out), so that states times weight is the kernel's a * b.
     const matrix = (name) => {
-      const data = vector(name + ".weight"), out = tensors[name + ".weight"].shape[0], into = data.length / out;
-      const wide = padded(out, 8), at = alloc(into * wide);
+      const data = vector(name + ".weight"),
+        out = tensors[name + ".weight"].shape[0],
+        into = data.length / out;
+      const wide = padded(out, 8),
+        at = alloc(into * wide);
       for (let r = 0; r < out; r++) for (let c = 0; c < into; c++) F[at + c * wide + r] = data[r * into + c];
       return { at, into, out: wide, bias: tensors[name + ".bias"]?.data };
     };
     const attention = (name, out) => ({
-      q: matrix(name + "q_proj"), k: matrix(name + "k_proj"), v: matrix(name + "v_proj"), o: matrix(name + out),
+      q: matrix(name + "q_proj"),
+      k: matrix(name + "k_proj"),
+      v: matrix(name + "v_proj"),
+      o: matrix(name + out),
     });
-    const norm = (name, eps) => ({ gain: vector(name + ".weight"), shift: tensors[name + ".bias"]?.data, eps });
+    const norm = (name, eps) => ({
+      gain: vector(name + ".weight"),
+      shift: tensors[name + ".bias"]?.data,
+      eps,
+    });
 
-    const tower = "vision_tower.", lm = "language_model.model.";
+    const tower = "vision_tower.",
+      lm = "language_model.model.";
     this.patches = matrix(tower + "embeddings.patch_embedding");
     this.places = vector(tower + "embeddings.position_embedding.weight");
     const used = vision.num_hidden_layers + 1 + vision_feature_layer; // -1: the last layer's output, before its norm
     this.tower = Array.from({ length: used }, (_, l) => {
       const at = `${tower}encoder.layers.${l}.`;
       return {
-        first: norm(at + "layer_norm1", vision.layer_norm_eps), attend: attention(at + "self_attn.", "out_proj"),
-        second: norm(at + "layer_norm2", vision.layer_norm_eps), up: matrix(at + "mlp.fc1"), down: matrix(at + "mlp.fc2"),
+        first: norm(at + "layer_norm1", vision.layer_norm_eps),
+        attend: attention(at + "self_attn.", "out_proj"),
+        second: norm(at + "layer_norm2", vision.layer_norm_eps),
+        up: matrix(at + "mlp.fc1"),
+        down: matrix(at + "mlp.fc2"),
       };
     });
-    this.towerHeads = { heads: vision.num_attention_heads, shared: 1, wide: vision.hidden_size / vision.num_attention_heads };
+    this.towerHeads = {
+      heads: vision.num_attention_heads,
+      shared: 1,
+      wide: vision.hidden_size / vision.num_attention_heads,
+    };
     this.projector = [matrix("multi_modal_projector.linear_1"), matrix("multi_modal_projector.linear_2")];
     this.embedding = vector(lm + "embed_tokens.weight");
     this.decoder = Array.from({ length: this.layers }, (_, l) => {
       const at = `${lm}layers.${l}.`;
       return {
-        first: norm(at + "input_layernorm", text.rms_norm_eps), attend: attention(at + "self_attn.", "o_proj"),
+        first: norm(at + "input_layernorm", text.rms_norm_eps),
+        attend: attention(at + "self_attn.", "o_proj"),
         second: norm(at + "post_attention_layernorm", text.rms_norm_eps),
-        gate: matrix(at + "mlp.gate_proj"), up: matrix(at + "mlp.up_proj"), down: matrix(at + "mlp.down_proj"),
+        gate: matrix(at + "mlp.gate_proj"),
+        up: matrix(at + "mlp.up_proj"),
+        down: matrix(at + "mlp.down_proj"),
       };
     });
     const heads = text.num_attention_heads;
@@ -86,16 +116,19 @@ export class Model {
     this.rotation = rotations(rows, text.head_dim, text.rope_parameters.rope_theta);
     // The workplaces of a layer: x the stream, h its normed copy, the rest what the names say.
     this.room = { scores: alloc(rows * rows) };
-    for (const name of ["x", "h", "q", "k", "v", "o", "mixed", "wide", "wider", "one"]) this.room[name] = alloc(rows * widest);
+    for (const name of ["x", "h", "q", "k", "v", "o", "mixed", "wide", "wider", "one"])
+      this.room[name] = alloc(rows * widest);
   }
 
   // --- the vision encoder and the projector ---
 
   /** Visual tokens (tokens, d) of an image; rgb: bytes (side, side, 3). */
   encode(rgb) {
-    const { F, side, patch, grid, tokens } = this, { x, h, o, wide } = this.room;
+    const { F, side, patch, grid, tokens } = this,
+      { x, h, o, wide } = this.room;
     if (rgb.length !== 3 * side * side) throw new Error(`the model takes images of ${side} x ${side} pixels`);
-    const { mean, std } = this.pixels, into = 3 * patch * patch;
+    const { mean, std } = this.pixels,
+      into = 3 * patch * patch;
     for (let row = 0; row < side; row++)
       for (let col = 0; col < side; col++)
         for (let ch = 0; ch < 3; ch++) {
@@ -125,7 +158,9 @@ export class Model {
 
   /** Token ids of the whole prompt; every visual token has the image's id. */
   ids(question) {
-    const whole = this.prompt.replace("{question}", () => question).replace(this.image, this.image.repeat(this.tokens));
+    const whole = this.prompt
+      .replace("{question}", () => question)
+      .replace(this.image, this.image.repeat(this.tokens));
     const ids = this.tokenizer.encode(whole);
     if (ids.length > this.rows) throw new Error(`the question is too long: at most ${TEXT - 4} words`);
     return ids;
@@ -133,10 +168,16 @@ export class Model {
 
   /** The residual at slot 0 and where the visual tokens stand: {resid, at}. */
   begin(question, visual) {
-    const ids = this.ids(question), { d, embedding } = this, image = this.tokenizer.vocab.get(this.image);
-    const resid = new Float32Array(ids.length * d), at = [];
+    const ids = this.ids(question),
+      { d, embedding } = this,
+      image = this.tokenizer.vocab.get(this.image);
+    const resid = new Float32Array(ids.length * d),
+      at = [];
     ids.forEach((id, i) => {
-      const from = id === image ? visual.subarray(at.length * d, (at.length + 1) * d) : embedding.subarray(id * d, (id + 1) * d);
+      const from =
+        id === image
+          ? visual.subarray(at.length * d, (at.length + 1) * d)
+          : embedding.subarray(id * d, (id + 1) * d);
       if (id === image) at.push(i);
       resid.set(from, i * d);
     });
@@ -145,7 +186,10 @@ export class Model {
 
   /** The residual at slot + 1, from that at slot. */
   step(resid, slot) {
-    const { F } = this, { x, h, o, wide, wider } = this.room, layer = this.decoder[slot], seq = resid.length / this.d;
+    const { F } = this,
+      { x, h, o, wide, wider } = this.room,
+      layer = this.decoder[slot],
+      seq = resid.length / this.d;
     F.set(resid, x);
     rmsNorm(F, x, h, seq, layer.first);
     this.#attention(layer.attend, seq, this.heads, true);
@@ -160,7 +204,8 @@ export class Model {
 
   /** Logits at the last position, from the residual at the last slot. */
   head(resid) {
-    const { F, d } = this, { x, h, o } = this.room;
+    const { F, d } = this,
+      { x, h, o } = this.room;
     F.set(resid.subarray(resid.length - d), x);
     rmsNorm(F, x, h, 1, this.last);
     this.#linear(h, this.unembed, o, 1);
@@ -172,14 +217,19 @@ export class Model {
   /** to (n, out) = from (n, in) * weight + bias. */
   #linear(from, weight, to, n) {
     this.product(from, weight.at, to, padded(n, 4), weight.into, weight.out);
-    const { F } = this, { bias, out } = weight;
-    if (bias) for (let r = 0; r < n; r++) for (let c = 0; c < bias.length; c++) F[to + r * out + c] += bias[c];
+    const { F } = this,
+      { bias, out } = weight;
+    if (bias)
+      for (let r = 0; r < n; r++) for (let c = 0; c < bias.length; c++) F[to + r * out + c] += bias[c];
   }
 
   /** x += attention(h), one head after the other; the language model's is causal and turns by position. */
   #attention(layer, n, { heads, shared, wide }, causal) {
-    const { F } = this, { x, h, q, k, v, o, mixed, scores, one } = this.room;
-    const n4 = padded(n, 4), n8 = padded(n, 8), [dq, dk, dv] = [layer.q.out, layer.k.out, layer.v.out];
+    const { F } = this,
+      { x, h, q, k, v, o, mixed, scores, one } = this.room;
+    const n4 = padded(n, 4),
+      n8 = padded(n, 8),
+      [dq, dk, dv] = [layer.q.out, layer.k.out, layer.v.out];
     const theirs = this.room.wide; // the keys of one head, each a column, then its values, each a row
     this.#linear(h, layer.q, q, n);
     this.#linear(h, layer.k, k, n);
@@ -189,14 +239,19 @@ export class Model {
       turn(F, k, n, dk, wide, this.rotation);
     }
     for (let head = 0; head < heads; head++) {
-      const to = head * wide, from = Math.floor(head / shared) * wide; // several heads may share keys and values
-      for (let r = 0; r < n; r++) for (let c = 0; c < wide; c++) F[one + r * wide + c] = F[q + r * dq + to + c];
-      for (let c = 0; c < wide; c++) for (let r = 0; r < n8; r++) F[theirs + c * n8 + r] = r < n ? F[k + r * dk + from + c] : 0;
+      const to = head * wide,
+        from = Math.floor(head / shared) * wide; // several heads may share keys and values
+      for (let r = 0; r < n; r++)
+        for (let c = 0; c < wide; c++) F[one + r * wide + c] = F[q + r * dq + to + c];
+      for (let c = 0; c < wide; c++)
+        for (let r = 0; r < n8; r++) F[theirs + c * n8 + r] = r < n ? F[k + r * dk + from + c] : 0;
       this.product(one, theirs, scores, n4, wide, n8);
       for (let r = 0; r < n; r++) softmax(F, scores + r * n8, causal ? r + 1 : n, n8, 1 / Math.sqrt(wide));
-      for (let r = 0; r < n8; r++) for (let c = 0; c < wide; c++) F[theirs + r * wide + c] = r < n ? F[v + r * dv + from + c] : 0;
+      for (let r = 0; r < n8; r++)
+        for (let c = 0; c < wide; c++) F[theirs + r * wide + c] = r < n ? F[v + r * dv + from + c] : 0;
       this.product(scores, theirs, one, n4, n8, wide);
-      for (let r = 0; r < n; r++) for (let c = 0; c < wide; c++) F[mixed + r * layer.o.into + to + c] = F[one + r * wide + c];
+      for (let r = 0; r < n; r++)
+        for (let c = 0; c < wide; c++) F[mixed + r * layer.o.into + to + c] = F[one + r * wide + c];
     }
     this.#linear(mixed, layer.o, o, n);
     add(F, x, o, n * layer.o.out);
@@ -206,80 +261,22 @@ export class Model {
 /** Throws, with what is wrong, for a model that this engine would compute wrongly. */
 function check({ model_type, vision_config: vision, text_config: text, ...config }) {
   const wanted = [
-    [model_type, "llava", "model_type"], [vision.model_type, "siglip_vision_model", "vision model_type"],
-    [vision.hidden_act, "gelu_pytorch_tanh", "vision hidden_act"], [text.model_type, "llama", "text model_type"],
-    [text.hidden_act, "silu", "text hidden_act"], [text.rope_parameters?.rope_type, "default", "rope_type"],
+    [model_type, "llava", "model_type"],
+    [vision.model_type, "siglip_vision_model", "vision model_type"],
+    [vision.hidden_act, "gelu_pytorch_tanh", "vision hidden_act"],
+    [text.model_type, "llama", "text model_type"],
+    [text.hidden_act, "silu", "text hidden_act"],
+    [text.rope_parameters?.rope_type, "default", "rope_type"],
     [config.projector_hidden_act, "gelu", "projector_hidden_act"],
     [config.vision_feature_select_strategy, "full", "vision_feature_select_strategy"],
-    [text.hidden_size % 8, 0, "hidden_size modulo 8"], [vision.hidden_size % 8, 0, "vision hidden_size modulo 8"],
-    [text.intermediate_size % 8, 0, "intermediate_size modulo 8"], [vision.intermediate_size % 8, 0, "vision intermediate_size modulo 8"],
-    [text.head_dim % 8, 0, "head_dim modulo 8"], [vision.hidden_size / vision.num_attention_heads % 8, 0, "vision head size modulo 8"],
+    [text.hidden_size % 8, 0, "hidden_size modulo 8"],
+    [vision.hidden_size % 8, 0, "vision hidden_size modulo 8"],
+    [text.intermediate_size % 8, 0, "intermediate_size modulo 8"],
+    [vision.intermediate_size % 8, 0, "vision intermediate_size modulo 8"],
+    [text.head_dim % 8, 0, "head_dim modulo 8"],
+    [(vision.hidden_size / vision.num_attention_heads) % 8, 0, "vision head size modulo 8"],
   ];
   for (const [found, expected, name] of wanted)
-    if (found !== expected) throw new Error(`the page cannot run this model: ${name} is ${found}, and must be ${expected}`);
-}
-
-// --- plain functions on F, in place ---
-
-const each = (F, at, n, f) => { for (let i = at; i < at + n; i++) F[i] = f(F[i]); };
-const add = (F, to, from, n) => { for (let i = 0; i < n; i++) F[to + i] += F[from + i]; };
-const silu = (z) => z / (1 + Math.exp(-z));
-const geluTanh = (z) => 0.5 * z * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z * z * z)));
-const gelu = (z) => 0.5 * z * (1 + erf(z / Math.SQRT2));
-
-/** Abramowitz and Stegun 7.1.26: wrong by 1.5e-7 at most. */
-function erf(z) {
-  const t = 1 / (1 + 0.3275911 * Math.abs(z));
-  const rest = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t * Math.exp(-z * z);
-  return z < 0 ? rest - 1 : 1 - rest;
-}
-
-function layerNorm(F, from, to, n, { gain, shift, eps }) {
-  const d = gain.length;
-  for (let r = 0; r < n; r++) {
-    const row = from + r * d, out = to + r * d;
-    let mean = 0, square = 0;
-    for (let c = 0; c < d; c++) mean += F[row + c] / d;
-    for (let c = 0; c < d; c++) square += (F[row + c] - mean) ** 2 / d;
-    const scale = 1 / Math.sqrt(square + eps);
-    for (let c = 0; c < d; c++) F[out + c] = (F[row + c] - mean) * scale * gain[c] + shift[c];
-  }
-}
-
-function rmsNorm(F, from, to, n, { gain, eps }) {
-  const d = gain.length;
-  for (let r = 0; r < n; r++) {
-    const row = from + r * d, out = to + r * d;
-    let square = 0;
-    for (let c = 0; c < d; c++) square += F[row + c] * F[row + c] / d;
-    const scale = 1 / Math.sqrt(square + eps);
-    for (let c = 0; c < d; c++) F[out + c] = F[row + c] * scale * gain[c];
-  }
-}
-
-/** Softmax of scale * row over its first `seen` numbers; those up to `all` become 0. */
-function softmax(F, row, seen, all, scale) {
-  let top = -Infinity, sum = 0;
-  for (let c = 0; c < seen; c++) top = Math.max(top, F[row + c]);
-  for (let c = 0; c < seen; c++) sum += F[row + c] = Math.exp(scale * (F[row + c] - top));
-  for (let c = 0; c < all; c++) F[row + c] = c < seen ? F[row + c] / sum : 0;
-}
-
-/** Cosine and sine of every position and frequency: {cos, sin}, each (positions, wide / 2). */
-function rotations(positions, wide, theta) {
-  const half = wide / 2, angle = (i) => Math.floor(i / half) / theta ** ((i % half) / half);
-  const table = (f) => Float32Array.from({ length: positions * half }, (_, i) => f(angle(i)));
-  return { cos: table(Math.cos), sin: table(Math.sin) };
-}
-
-/** Rotary positions: number c of a head's first half and of its second half turn together. */
-function turn(F, states, n, d, wide, { cos, sin }) {
-  const half = wide / 2;
-  for (let r = 0; r < n; r++)
-    for (let start = states + r * d; start < states + (r + 1) * d; start += wide)
-      for (let c = 0; c < half; c++) {
-        const a = F[start + c], b = F[start + half + c], i = r * half + c;
-        F[start + c] = a * cos[i] - b * sin[i];
-        F[start + half + c] = b * cos[i] + a * sin[i];
-      }
+    if (found !== expected)
+      throw new Error(`the page cannot run this model: ${name} is ${found}, and must be ${expected}`);
 }

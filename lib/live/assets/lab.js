@@ -21,7 +21,8 @@ export class Lab {
    * k of the grid is token order[k] of the picture.
    */
   visual({ scene, removed, order }) {
-    const states = removed ? this.orderingRemoved(scene) : this.encoded(scene), { d } = this.model;
+    const states = removed ? this.orderingRemoved(scene) : this.encoded(scene),
+      { d } = this.model;
     if (!order) return states;
     const out = new Float32Array(states.length);
     copy(out, d, range(order.length), states, order);
@@ -30,11 +31,18 @@ export class Lab {
 
   /** Each item's tokens come from a picture of that item alone in the centre, all others from an empty one. */
   orderingRemoved(scene) {
-    const { kit, model } = this, middle = Math.floor((kit.grid - kit.item) / 2);
+    const { kit, model } = this,
+      middle = Math.floor((kit.grid - kit.item) / 2);
     const out = Float32Array.from(this.encoded(BLANK));
     for (const item of scene.items) {
       const centred = { ...item, row: middle, col: middle };
-      copy(out, model.d, tokensOf(kit, item), this.encoded({ ...scene, items: [centred] }), tokensOf(kit, centred));
+      copy(
+        out,
+        model.d,
+        tokensOf(kit, item),
+        this.encoded({ ...scene, items: [centred] }),
+        tokensOf(kit, centred),
+      );
     }
     return out;
   }
@@ -49,7 +57,8 @@ export class Lab {
 
   /** The residual of a run at a slot (do not change it). */
   state(run, slot) {
-    while (run.states.length <= slot) run.states.push(this.model.step(run.states.at(-1), run.states.length - 1));
+    while (run.states.length <= slot)
+      run.states.push(this.model.step(run.states.at(-1), run.states.length - 1));
     return run.states[slot];
   }
 
@@ -65,9 +74,12 @@ export class Lab {
    * of a slot are made one after the other, but every copy takes what was there before.
    */
   logits(clean, edits = []) {
-    const { model } = this, { d } = model, run = this.run(clean);
+    const { model } = this,
+      { d } = model,
+      run = this.run(clean);
     for (const { slot } of edits)
-      if (!(slot >= 0 && slot <= model.layers)) throw new Error(`slot ${slot} is out of range: 0 .. ${model.layers}`);
+      if (!(slot >= 0 && slot <= model.layers))
+        throw new Error(`slot ${slot} is out of range: 0 .. ${model.layers}`);
     const first = Math.min(model.layers, ...edits.map((edit) => edit.slot));
     let resid = Float32Array.from(this.state(run, first));
     for (let slot = first; slot <= model.layers; slot++) {
@@ -76,7 +88,8 @@ export class Lab {
       for (const edit of edits.filter((one) => one.slot === slot)) {
         const at = this.positions(run, edit.to ?? edit.at ?? range(model.tokens));
         const other = edit.from && this.run(edit.from);
-        if (edit.op === "copy") copy(resid, d, at, other ? this.state(other, slot) : before, this.positions(other ?? run, edit.of));
+        if (edit.op === "copy")
+          copy(resid, d, at, other ? this.state(other, slot) : before, this.positions(other ?? run, edit.of));
         else if (edit.op === "steer") steer(resid, d, at, edit.vector);
         else if (edit.op === "amplify") amplify(resid, d, at, edit);
         else throw new Error(`unknown edit "${edit.op}"`);
@@ -87,18 +100,24 @@ export class Lab {
 
   /** {answer, p: {word: probability}, ms} of a run {view, question} after edits. */
   ask({ clean, edits, words = [] }) {
-    const began = performance.now(), logits = this.logits(clean, edits), names = this.model.words;
-    const top = Math.max(...logits), all = logits.map((z) => Math.exp(z - top)), sum = all.reduce((a, b) => a + b);
+    const began = performance.now(),
+      logits = this.logits(clean, edits),
+      names = this.model.words;
+    const top = Math.max(...logits),
+      all = logits.map((z) => Math.exp(z - top)),
+      sum = all.reduce((a, b) => a + b);
     const p = Object.fromEntries(words.map((word) => [word, all[names.indexOf(word)] / sum]));
     return { answer: names[logits.indexOf(top)], p, ms: performance.now() - began };
   }
 
   /** Class probabilities (tokens, classes) of a linear probe {weights (d, classes), bias} on a view's visual tokens. */
   probe({ view, weights, bias }) {
-    const states = this.visual(view), { d, tokens } = this.model;
+    const states = this.visual(view),
+      { d, tokens } = this.model;
     return range(tokens).map((token) => {
       const z = bias.map((b, c) => weights.reduce((sum, row, i) => sum + row[c] * states[token * d + i], b));
-      const all = z.map((x) => Math.exp(x - Math.max(...z))), sum = all.reduce((a, b) => a + b);
+      const all = z.map((x) => Math.exp(x - Math.max(...z))),
+        sum = all.reduce((a, b) => a + b);
       return all.map((x) => x / sum);
     });
   }

@@ -7,8 +7,16 @@ export function readTensors(buffer) {
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
   const tensors = {};
   delete header.__metadata__;
-  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(header)) {
-    if (8 + length + to > buffer.byteLength) throw new Error("the weights are truncated: load the page again");
+  for (const [
+    name,
+    {
+      dtype,
+      shape,
+      data_offsets: [from, to],
+    },
+  ] of Object.entries(header)) {
+    if (8 + length + to > buffer.byteLength)
+      throw new Error("the weights are truncated: load the page again");
     const raw = buffer.slice(8 + length + from, 8 + length + to); // a copy, so that it begins at a multiple of 4
     if (dtype === "F32") tensors[name] = { shape, data: new Float32Array(raw) };
     else if (dtype === "F16") tensors[name] = { shape, data: fromHalf(new Uint16Array(raw)) };
@@ -20,10 +28,17 @@ export function readTensors(buffer) {
 function fromHalf(halves) {
   const out = new Float32Array(halves.length);
   for (let i = 0; i < halves.length; i++) {
-    const h = halves[i], exponent = (h >> 10) & 31, fraction = h & 1023;
-    const size = exponent === 0 ? fraction * 2 ** -24
-      : exponent === 31 ? (fraction ? NaN : Infinity)
-      : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    const h = halves[i],
+      exponent = (h >> 10) & 31,
+      fraction = h & 1023;
+    const size =
+      exponent === 0
+        ? fraction * 2 ** -24
+        : exponent === 31
+          ? fraction
+            ? NaN
+            : Infinity
+          : (1 + fraction / 1024) * 2 ** (exponent - 15);
     out[i] = h >> 15 ? -size : size;
   }
   return out;

@@ -6,13 +6,15 @@
 /** The pixels of a scene: bytes (side, side, 3). */
 export function draw(kit, scene) {
   if (scene.kept !== undefined) return kit.kept[scene.kept].pixels;
-  const side = kit.grid * kit.px, size = kit.item * kit.px;
+  const side = kit.grid * kit.px,
+    size = kit.item * kit.px;
   const canvas = new Float64Array(3 * side * side).fill(255);
   for (const { name, row, col } of scene.items) {
     if (!inside(kit, row, col)) throw new Error(`the ${name} leaves the canvas`);
     const { palette, index } = kit.sprites[scene.task][name];
     for (let i = 0; i < size * size; i++) {
-      const colour = palette[index[i]], at = 3 * ((row * kit.px + Math.floor(i / size)) * side + col * kit.px + (i % size));
+      const colour = palette[index[i]],
+        at = 3 * ((row * kit.px + Math.floor(i / size)) * side + col * kit.px + (i % size));
       for (let ch = 0; ch < 3; ch++) canvas[at + ch] += (colour[ch] - canvas[at + ch]) * colour[3];
     }
   }
@@ -22,12 +24,14 @@ export function draw(kit, scene) {
 export const inside = (kit, row, col) => Math.min(row, col) >= 0 && Math.max(row, col) + kit.item <= kit.grid;
 
 /** Whether two items at these corners share a token. */
-export const overlap = (kit, a, b) => Math.abs(a.row - b.row) < kit.item && Math.abs(a.col - b.col) < kit.item;
+export const overlap = (kit, a, b) =>
+  Math.abs(a.row - b.row) < kit.item && Math.abs(a.col - b.col) < kit.item;
 
 /** Three items in a centred row or column, first to last from left or top. */
 export function rowOf(kit, task, names, vertical) {
   const span = names.length * kit.item + (names.length - 1) * kit.gap;
-  const first = Math.floor((kit.grid - span) / 2), across = Math.floor((kit.grid - kit.item) / 2);
+  const first = Math.floor((kit.grid - span) / 2),
+    across = Math.floor((kit.grid - kit.item) / 2);
   const items = names.map((name, k) => {
     const along = first + k * (kit.item + kit.gap);
     return vertical ? { name, row: along, col: across } : { name, row: across, col: along };
@@ -42,7 +46,8 @@ export function mirrored(scene) {
 }
 
 /** The question what is `direction` of an item. */
-export const questionFor = (kit, task, direction, reference) => kit.questions[task][direction].replace("{reference}", reference);
+export const questionFor = (kit, task, direction, reference) =>
+  kit.questions[task][direction].replace("{reference}", reference);
 
 // --- tokens: raster indices of the grid, row * grid + column ---
 
@@ -57,16 +62,19 @@ export function free(kit, scene) {
 
 /** All tokens in the band of place 0, 1 or 2: full-height columns, or full-width rows.  The outer bands are equally wide. */
 export function strip(kit, place, vertical) {
-  const outer = Math.floor(kit.grid / 3), edges = [0, outer, kit.grid - outer, kit.grid];
+  const outer = Math.floor(kit.grid / 3),
+    edges = [0, outer, kit.grid - outer, kit.grid];
   const along = (token) => (vertical ? Math.floor(token / kit.grid) : token % kit.grid);
   return range(kit.grid ** 2).filter((t) => along(t) >= edges[place] && along(t) < edges[place + 1]);
 }
 
 /** Where each token comes from if the grid is turned over: left to right, or top to bottom. */
-export const flipped = (kit, vertical) => range(kit.grid ** 2).map((token) => {
-  const row = Math.floor(token / kit.grid), col = token % kit.grid;
-  return vertical ? (kit.grid - 1 - row) * kit.grid + col : row * kit.grid + kit.grid - 1 - col;
-});
+export const flipped = (kit, vertical) =>
+  range(kit.grid ** 2).map((token) => {
+    const row = Math.floor(token / kit.grid),
+      col = token % kit.grid;
+    return vertical ? (kit.grid - 1 - row) * kit.grid + col : row * kit.grid + kit.grid - 1 - col;
+  });
 
 // --- chance, from a seed ---
 

@@ -15,10 +15,13 @@ export class Tokenizer {
 
   /** Token ids of a text.  Throws with the word that the vocabulary lacks. */
   encode(text) {
-    return text.split(this.cuts).filter(Boolean).map((word) => {
-      const id = this.vocab.get(this.special.has(word) ? word : word.toLowerCase());
-      if (id === undefined) throw new Error(`the model does not know the word "${word}"`);
-      return id;
-    });
+    return text
+      .split(this.cuts)
+      .filter(Boolean)
+      .map((word) => {
+        const id = this.vocab.get(this.special.has(word) ? word : word.toLowerCase());
+        if (id === undefined) throw new Error(`the model does not know the word "${word}"`);
+        return id;
+      });
   }
 }

@@ -17,7 +17,12 @@ export function trial(kit, { task, direction, names }) {
   const words = names.map((name) => kit.answers[task][name]);
   const first = direction === "left" || direction === "above";
   return {
-    scene, mirror: mirrored(scene), question: questionFor(kit, task, direction, names[1]), words,
-    right: words[first ? 0 : 2], wrong: words[first ? 2 : 0], reference: words[1],
+    scene,
+    mirror: mirrored(scene),
+    question: questionFor(kit, task, direction, names[1]),
+    words,
+    right: words[first ? 0 : 2],
+    wrong: words[first ? 2 : 0],
+    reference: words[1],
   };
 }

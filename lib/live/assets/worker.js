@@ -10,7 +10,9 @@ const offers = {
     lab = new Lab(new Model(model, simd), kit);
     return { layers: lab.model.layers, simd };
   },
-  keep: (kept) => { lab.kit.kept = kept; },
+  keep: (kept) => {
+    lab.kit.kept = kept;
+  },
   ask: (given) => lab.ask(given),
   logits: ({ clean, edits }) => lab.logits(clean, edits),
   probe: (given) => lab.probe(given),
