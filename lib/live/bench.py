@@ -29,8 +29,9 @@ async ({ scenes, question, slot }) => {
 
 
 def measure(vlm: lib.VLM, repeats: int = REPEATS) -> dict[str, dict[str, float]]:
-    """Milliseconds (the least of some runs, as others may use the machine) of a full answer (picture to word) and of the way from the middle slot:
-    {where: {"full", "suffix"}}.  Raises RuntimeError where there is no chromium."""
+    """Milliseconds of a full answer, from picture to word, and of the way from the middle slot:
+    {where: {"full", "suffix"}}.  The least of all repeats, as others may use the machine, too.
+    Raises RuntimeError where there is no chromium."""
     rng, shape = np.random.RandomState(0), vlm.geometry
     cells = rng.randint(0, shape.grid - shape.item + 1, (repeats + 5, 2)).tolist()
     green = lib.Item("square", "green")

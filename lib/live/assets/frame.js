@@ -85,7 +85,7 @@ export function frame(root, spec, kit) {
         say();
       }
       await parts.run(state, () => mine === generation);
-      panel.dataset.ran = generation;
+      panel.dataset.ran = mine; // for those who wait for it
     } catch (error) {
       progress.hidden = true;
       say(`That did not work: ${error.message}.`);
