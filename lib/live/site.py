@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import library as lib
@@ -22,6 +23,7 @@ EXPLORABLES = {
 }
 
 
+NEED_EXTRAS = ("turn-it-up", "heat-map")
 EMPTY = re.compile(r'<div class="explorable" data-explorable="([\w-]+)"></div>')
 
 
@@ -130,20 +132,28 @@ def demo(out: str | Path, vlm: lib.VLM | None = None) -> Path:
     return page
 
 
-def show(name: str, vlm: lib.VLM | None = None, height: int = 900):
+@dataclass(frozen=True)
+class Frame:
+    """HTML that a notebook shows."""
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def show(name: str, vlm: lib.VLM | None = None, height: int = 900) -> Frame:
     """An explorable in a notebook, with the model inside it: works offline, and in a saved notebook
     (which grows by some 8 MB).
 
     Raises ValueError for an unknown name and ModelError as `build`.
     """
-    from IPython.display import HTML
-
     vlm = vlm or lib.load("mini", device="cpu")
-    scripts = files(vlm, pack.extras(vlm))
+    scripts = files(vlm, pack.extras(vlm) if name in NEED_EXTRAS else {})
     first = scripts.pop("live.js")
     inside = "".join(f"<script>{text}</script>" for text in [first, *scripts.values()])
     page = html.escape(document(embed(name) + inside))
-    return HTML(
+    return Frame(
         f'<iframe srcdoc="{page}" title="{EXPLORABLES[name]}" style="width: 100%; border: 0" '
         f'height="{height}"></iframe>'
     )
