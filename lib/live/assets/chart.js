@@ -2,8 +2,9 @@
 import { h, svg } from "./elements.js";
 
 /**
- * A small chart of curves.  how: {label, x, y, ticks: {value: text}}; show({curves: [{name, points, style}], at}).
- * points: [[x, p], ...] with x from 0 to `most` and p from 0 to 1; `at`, where a line stands.
+ * A small chart of curves.  how: {label, x, y, most, ticks: {value: text}}, with x from 0 to `most`;
+ * show({curves: [{name, points, style, dots}], at, told}): points, [[x, p], ...] with p from 0 to 1; `dots`, without
+ * a line; `at`, where a vertical line stands; `told`, the chart in words.
  */
 export function chart({ label, x, y, most, ticks }) {
   const w = 340,
@@ -26,14 +27,14 @@ export function chart({ label, x, y, most, ticks }) {
     text([0, 11], y),
   ];
   const show = ({ curves, at, told }) => {
-    const drawn = curves.flatMap(({ points, style, shape }) => [
-      points.length > 1 && shape !== "dots"
+    const drawn = curves.flatMap(({ points, style, dots }) => [
+      points.length > 1 && !dots
         ? svg("polyline", {
             class: `line ${style}`,
             points: points.map(([v, p]) => `${sx(v)},${sy(p)}`).join(" "),
           })
         : null,
-      ...points.map(([v, p]) => marker(shape ?? style, sx(v), sy(p), style)),
+      ...points.map(([v, p]) => marker(style, sx(v), sy(p))),
     ]);
     const line =
       at === undefined ? null : svg("line", { class: "here", x1: sx(at), x2: sx(at), y1: sy(0), y2: sy(1) });
@@ -46,15 +47,15 @@ export function chart({ label, x, y, most, ticks }) {
     key.replaceChildren(
       ...curves
         .filter(({ name }) => name)
-        .map(({ name, style, shape }) =>
+        .map(({ name, style, dots }) =>
           h(
             "span",
             {},
             svg(
               "svg",
               { class: "swatch", viewBox: "0 0 24 12", "aria-hidden": "true" },
-              svg("line", { class: `line ${style}`, x1: 0, x2: 24, y1: 6, y2: 6 }),
-              marker(shape ?? style, 12, 6, style),
+              dots ? null : svg("line", { class: `line ${style}`, x1: 0, x2: 24, y1: 6, y2: 6 }),
+              marker(style, 12, 6),
             ),
             name,
           ),
@@ -65,11 +66,12 @@ export function chart({ label, x, y, most, ticks }) {
 }
 
 /** A point whose form says which curve it is of, for those who cannot tell the colours. */
-function marker(shape, x, y, style) {
-  if (style.startsWith("ghost")) return svg("circle", { class: `dot ${style}`, cx: x, cy: y, r: 2.5 });
-  if (style === "two")
-    return svg("rect", { class: `dot ${style}`, x: x - 3.5, y: y - 3.5, width: 7, height: 7 });
-  if (style === "three")
-    return svg("path", { class: `dot ${style}`, d: `M${x} ${y - 5}L${x + 5} ${y + 4}L${x - 5} ${y + 4}Z` });
-  return svg("circle", { class: `dot ${style}`, cx: x, cy: y, r: 3.8 });
+function marker(style, x, y) {
+  const forms = {
+    two: `M${x - 3.5} ${y - 3.5}h7v7h-7Z`,
+    three: `M${x} ${y - 5}l5 9h-10Z`,
+    five: `M${x} ${y - 5.5}l5.5 5.5l-5.5 5.5l-5.5 -5.5Z`,
+  };
+  if (forms[style]) return svg("path", { class: `dot ${style}`, d: forms[style] });
+  return svg("circle", { class: `dot ${style}`, cx: x, cy: y, r: style.startsWith("ghost") ? 2.5 : 3.8 });
 }

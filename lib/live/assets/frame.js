@@ -11,8 +11,8 @@ import { fresh, h } from "./elements.js";
  */
 export function frame(root, spec, kit) {
   const { name, start } = spec;
-  let state = { ...start, ...fromLink(name) };
-  let generation = 0,
+  let state = start,
+    generation = 0,
     running = false,
     loaded = false,
     guess = null;
@@ -45,7 +45,6 @@ export function frame(root, spec, kit) {
           type: "button",
           onclick: () => {
             openGate();
-            gate.hidden = false;
             say();
             set({ ...start }, true);
           },
@@ -91,7 +90,7 @@ export function frame(root, spec, kit) {
       say(`That did not work: ${error.message}.`);
     }
     running = false;
-    if (mine !== generation) run();
+    if (mine !== generation && guess !== null) run();
   }
 
   onProgress((share) => {
@@ -103,6 +102,7 @@ export function frame(root, spec, kit) {
     const { ask, options, then } = spec.gate;
     guess = null;
     result.hidden = true;
+    gate.hidden = false;
     gate.replaceChildren(
       h("p", {}, h("strong", {}, "Predict first. "), ask),
       h(
@@ -139,17 +139,19 @@ export function frame(root, spec, kit) {
 
   const parts = spec.build(self);
   openGate();
-  parts.show(state);
-  link.href = toLink(name, state, start);
+  set(start, true);
   root.replaceChildren(panel);
-  addEventListener("hashchange", () => {
+  const follow = () => {
     const linked = fromLink(name);
-    if (linked) set({ ...start, ...linked });
-  });
-  if (fromLink(name)) {
-    set({}); // who follows a link to a state wants to see it
-  }
-  return self;
+    try {
+      if (linked) set({ ...start, ...linked }); // who follows a link to a state wants to see it run
+    } catch {
+      set(start, true); // a link from another edition
+      say("The link does not fit this page; this is where it begins.");
+    }
+  };
+  addEventListener("hashchange", follow);
+  follow();
 }
 
 const embedded = () => location.protocol === "about:";

@@ -16,7 +16,10 @@ const ALL = Object.fromEntries(
 async function start() {
   const roots = [...document.querySelectorAll("[data-explorable]")];
   if (!roots.length) return;
-  const { kit } = await manifest();
+  const { kit } = await manifest().catch((error) => {
+    roots.forEach((root) => root.replaceChildren(h("p", {}, error.message)));
+    throw error;
+  });
   document.head.append(h("style", {}, STYLE));
   for (const root of roots) {
     const spec = ALL[root.dataset.explorable];

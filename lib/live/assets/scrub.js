@@ -148,7 +148,11 @@ export const scrubber = {
           `Copied at slot ${now.slot}, the last token makes the model say ${here.answer}:`,
           [
             "its own answer.",
-            "the item of this picture at the copied place. The place was read from the other run.",
+            `the item of this picture at the copied place. ${
+              now.other === "blank"
+                ? "The other picture is empty: its question alone told the place."
+                : "The place came from the other run."
+            }`,
             "a colour that is not in this picture. The colour itself was copied.",
           ][which] ?? "none of the three.",
         );

@@ -124,18 +124,15 @@ export const stripLab = {
     );
     result.append(shown.el, count);
     const points = (own) => tries.filter((one) => one.region === own).map(({ n, p }) => [n, p]);
-    const STYLES = { strip: "one", object: "two", background: "three", random: "ghost" };
+    const STYLES = { strip: "one", object: "two", background: "three", random: "four", painted: "five" };
     const drawVote = () =>
       vote.show({
-        curves: [
-          ...Object.entries(STYLES).map(([own, style]) => ({
-            name: REGIONS[own],
-            points: points(own),
-            style,
-            shape: "dots",
-          })),
-          { name: "painted", points: points("painted"), style: "ghost-two", shape: "dots" },
-        ],
+        curves: Object.entries(STYLES).map(([own, style]) => ({
+          name: own === "painted" ? "painted" : REGIONS[own],
+          points: points(own),
+          style,
+          dots: true,
+        })),
         told: tries.map(({ region, n, p }) => `${REGIONS[region]}, ${n} tokens: ${percent(p)}`).join("; "),
       });
     const edit = (now, asked, runs) => {
