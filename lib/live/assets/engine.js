@@ -3,7 +3,20 @@
 //
 // States are Float32Arrays, row-major: visual (tokens, d), resid (seq, d).  Slot s of the residual stream is the
 // input of layer s; the last slot is the output of the last layer.
-import { add, each, gelu, geluTanh, layerNorm, rmsNorm, rotations, silu, softmax, turn } from "./maths.js";
+import {
+  add,
+  copyRows,
+  each,
+  gate,
+  gelu,
+  geluTanh,
+  layerNorm,
+  rmsNorm,
+  rotations,
+  softmax,
+  turn,
+  turnRows,
+} from "./maths.js";
 import { makeMemory, padded } from "./matrix.js";
 import { readTensors } from "./safetensors.js";
 import { Tokenizer } from "./tokenizer.js";
@@ -196,7 +209,7 @@ export class Model {
     rmsNorm(F, x, h, seq, layer.second);
     this.#linear(h, layer.gate, wide, seq);
     this.#linear(h, layer.up, wider, seq);
-    for (let i = 0; i < seq * layer.up.out; i++) F[wide + i] = silu(F[wide + i]) * F[wider + i];
+    gate(F, wide, wider, seq * layer.up.out);
     this.#linear(wide, layer.down, o, seq);
     add(F, x, o, seq * this.d);
     return F.slice(x, x + seq * this.d);
@@ -241,17 +254,14 @@ export class Model {
     for (let head = 0; head < heads; head++) {
       const to = head * wide,
         from = Math.floor(head / shared) * wide; // several heads may share keys and values
-      for (let r = 0; r < n; r++)
-        for (let c = 0; c < wide; c++) F[one + r * wide + c] = F[q + r * dq + to + c];
-      for (let c = 0; c < wide; c++)
-        for (let r = 0; r < n8; r++) F[theirs + c * n8 + r] = r < n ? F[k + r * dk + from + c] : 0;
+      copyRows(F, q + to, dq, one, wide, n, wide);
+      turnRows(F, k + from, dk, theirs, n8, n, wide);
       this.product(one, theirs, scores, n4, wide, n8);
       for (let r = 0; r < n; r++) softmax(F, scores + r * n8, causal ? r + 1 : n, n8, 1 / Math.sqrt(wide));
-      for (let r = 0; r < n8; r++)
-        for (let c = 0; c < wide; c++) F[theirs + r * wide + c] = r < n ? F[v + r * dv + from + c] : 0;
+      copyRows(F, v + from, dv, theirs, wide, n, wide);
+      F.fill(0, theirs + n * wide, theirs + n8 * wide); // what stood there may be no number
       this.product(scores, theirs, one, n4, n8, wide);
-      for (let r = 0; r < n; r++)
-        for (let c = 0; c < wide; c++) F[mixed + r * layer.o.into + to + c] = F[one + r * wide + c];
+      copyRows(F, one, wide, mixed + to, layer.o.into, n, wide);
     }
     this.#linear(mixed, layer.o, o, n);
     add(F, x, o, n * layer.o.out);

@@ -6,8 +6,12 @@ export const each = (F, at, n, f) => {
 export const add = (F, to, from, n) => {
   for (let i = 0; i < n; i++) F[to + i] += F[from + i];
 };
-export const silu = (z) => z / (1 + Math.exp(-z));
-export const geluTanh = (z) => 0.5 * z * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z * z * z)));
+/** silu(a) * b, into a. */
+export const gate = (F, a, b, n) => {
+  for (let i = 0; i < n; i++) F[a + i] *= F[b + i] / (1 + Math.exp(-F[a + i]));
+};
+// 0.5 z (1 + tanh(u)), as tanh(u) = 2 / (1 + exp(-2u)) - 1, and exp is faster
+export const geluTanh = (z) => z / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (z + 0.044715 * z * z * z)));
 export const gelu = (z) => 0.5 * z * (1 + erf(z / Math.SQRT2));
 
 /** Abramowitz and Stegun 7.1.26: wrong by 1.5e-7 at most. */
@@ -50,9 +54,21 @@ export function rmsNorm(F, from, to, n, { gain, eps }) {
 export function softmax(F, row, seen, all, scale) {
   let top = -Infinity,
     sum = 0;
-  for (let c = 0; c < seen; c++) top = Math.max(top, F[row + c]);
-  for (let c = 0; c < seen; c++) sum += F[row + c] = Math.exp(scale * (F[row + c] - top));
-  for (let c = 0; c < all; c++) F[row + c] = c < seen ? F[row + c] / sum : 0;
+  for (let c = row; c < row + seen; c++) if (F[c] > top) top = F[c];
+  for (let c = row; c < row + seen; c++) sum += F[c] = Math.exp(scale * (F[c] - top));
+  const share = 1 / sum;
+  for (let c = row; c < row + seen; c++) F[c] *= share;
+  F.fill(0, row + seen, row + all);
+}
+
+/** Copies the first `wide` numbers of n rows; d and e: lengths of a row where they come from and go to. */
+export function copyRows(F, from, d, to, e, n, wide) {
+  for (let r = 0; r < n; r++) for (let c = 0; c < wide; c++) F[to + r * e + c] = F[from + r * d + c];
+}
+
+/** The same, rows becoming columns. */
+export function turnRows(F, from, d, to, e, n, wide) {
+  for (let r = 0; r < n; r++) for (let c = 0; c < wide; c++) F[to + c * e + r] = F[from + r * d + c];
 }
 
 /** Cosine and sine of every position and frequency: {cos, sin}, each (positions, wide / 2). */
