@@ -29,7 +29,7 @@ export function frame(root, spec, kit) {
     "section",
     { class: "live-frame", "aria-labelledby": title },
     h("p", { class: "title", id: title }, spec.title),
-    h("p", { class: "lead" }, spec.lead),
+    h("p", { class: "about" }, spec.lead),
     h(
       "div",
       { class: "columns" },
