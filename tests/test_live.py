@@ -82,12 +82,12 @@ def other_sizes(tmp_path_factory):
 # --- the engine, in node and in chromium ---
 
 
-def in_node(vlm, calls, simd=True, kit=None):
+def in_node(vlm, calls, simd=True):
     """What the lab returns to calls [[name, given], ...], in node."""
     if not shutil.which("node"):
         pytest.skip("no node: the engine was not tried there (chromium tries it, too)")
     request = {"weights": str(vlm.path / "model.safetensors"), "model": pack.model(vlm)}
-    request |= {"kit": kit or pack.kit(vlm), "simd": simd, "calls": calls}
+    request |= {"kit": pack.kit(vlm), "simd": simd, "calls": calls}
     path = vlm.path / "request.json"
     path.write_text(json.dumps(request))
     script = Path(__file__).with_name("live_node.mjs")
