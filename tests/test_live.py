@@ -496,7 +496,7 @@ def test_every_explorable_runs_by_keyboard(reader, name):
     one.said(name, ".")
     at.locator("input[type=radio]:checked").last.focus()
     one.page.keyboard.press("ArrowRight")
-    at.locator(".live-frame[data-ran='2']").wait_for(timeout=240_000)
+    at.locator(".live-frame[data-done]").wait_for(timeout=240_000)
     assert one.page.evaluate(WIDE) == []
 
 

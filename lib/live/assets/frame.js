@@ -64,6 +64,7 @@ export function frame(root, spec, kit) {
   function set(change, whole = false) {
     state = whole ? change : { ...state, ...change };
     generation++;
+    delete panel.dataset.done;
     if (guess === null && !whole) closeGate("");
     parts.show(state);
     link.href = toLink(name, state, start);
@@ -84,7 +85,7 @@ export function frame(root, spec, kit) {
         say();
       }
       await parts.run(state, () => mine === generation);
-      panel.dataset.ran = mine; // for those who wait for it
+      if (mine === generation) panel.dataset.done = "yes"; // for those who wait for it
     } catch (error) {
       progress.hidden = true;
       say(`That did not work: ${error.message}.`);
