@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageOps
 
 from .families import ModelError
 
 FITS = ("pad", "crop", "stretch")
+# Of Pillow's formats those that only hold pixels: others start programs or read further files.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+def opened(path: Path | str) -> Image.Image:
+    """A picture from a file, read whole.
+
+    Raises ModelError for a file that is missing, cut, of another kind than FORMATS, or so large
+    (Pillow's limit, about 89 million pixels) that it would fill the memory.
+    """
+    if not Path(path).is_file():
+        raise ModelError(f"no image at {path}: check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=FORMATS)
+            image.load()
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ModelError(
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller"
+        ) from None
+    except Exception as error:  # a decoder may stumble in its own way
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(
+            f"{path} is not an image that can be read ({why}): use {', '.join(FORMATS[:3])} or "
+            "another common format"
+        ) from None
+    return image
 
 
 def upright(picture) -> Image.Image:
