@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from held import held
 from hostile import PAYLOADS, SECRET, payloads, poisoned, sent
 from nbclient import NotebookClient
 
@@ -53,6 +54,8 @@ def test_forty_hostile_files_are_refused_and_stop_no_other(tmp_path, secret, cap
     assert sum(line.startswith("bad: ") for line in lines) == 40
     assert lines.count(f"ok: {files[-1]}, for data/results/owner--Made-Up-2B/strips.json") == 1
     assert len(lines) == 41 and all(line.isprintable() for line in lines)
+    held("strangers", "a result full of scripts, links, directives and look-alikes", len(refused),
+         "refused; the sound result beside them is shown")  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["device", "claim", "check", "value", "revision", "more"])
@@ -109,6 +112,11 @@ def test_what_cannot_be_is_refused(keys, new, words, tmp_path, capsys):
     assert main(["check-result", str(path)]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"bad: {path}: ") and words in line and len(line) < 700
+
+
+def test_as_many_made_up_results_as_the_page_says():
+    held("strangers", "a result with a name, date, number or setting that cannot be", len(MADE_UP),
+         "refused, each case alone")  # fmt: skip
 
 
 def test_a_share_has_the_interval_of_its_n(tmp_path):
@@ -254,6 +262,8 @@ def test_the_page_shows_words_and_nothing_else(pages, browser, name):
     text = article.inner_text()
     assert SECRET not in page.content() and "Made-Up-2B: replicates (as reported)" in text
     assert [e.inner_text().strip("#") for e in article.locator("h1").all()] == ["Scoreboard"]
+    held("strangers", f"the same results on the scoreboard, {name}", len(PAYLOADS),
+         "words alone: no script, request or foreign element in the browser")  # fmt: skip
     if name == "unchecked":  # and the words are there, for all to see
         assert "<script>window.pwned = 1; alert(1)</script>" in text
         assert "[here](javascript:alert(1))" in text and "```{raw} html" in text

@@ -229,11 +229,9 @@ def table(head, rows, words: bool = False) -> None:
     decimals) or shares with their intervals ({"value", "low", "high"})."""
 
     def cell(x):
-        if isinstance(x, dict):
-            return interval(x)
-        if isinstance(x, float | np.floating):
-            return f"{x:.3f}"
-        return plain(x) if words else str(x)
+        x = f"{x:.3f}" if isinstance(x, float | np.floating) else x
+        told = interval(x) if isinstance(x, dict) else str(x)
+        return plain(told) if words else told
 
     lines = [head, ["---"] * len(head), *([cell(x) for x in row] for row in rows)]
     say("\n".join("| " + " | ".join(line) + " |" for line in lines))

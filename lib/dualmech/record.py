@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +28,7 @@ VERDICTS = ("replicates", "partly", "does not")
 OPEN = "open"  # of a claim that is not recorded
 AUTHORS = ("paper", "book")  # whose claim it is
 LARGEST = 2**20  # bytes of a file
+timer = identity.timer
 HUB = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 # Values that are no probabilities, even where those of the shipped models lie between 0 and 1.
 OTHER = "alpha|auc|band|change|cosine|effect|fade|follow|gain|gap|map|minus|move|over|point|turned"
@@ -73,17 +73,15 @@ def write(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, *
     open is left out, too.  The result is `check`ed after it is written, so that a mistake does not
     cost a long run its numbers.
     """
-    lost = {name for name, stats in values.items() if _is_nan(stats)}
+    lost = {
+        k for k, s in values.items() if isinstance(s, dict) and s.get("value") != s.get("value")
+    }
     values = {name: stats for name, stats in values.items() if name not in lost}
     claims = [c for c in claims if c["verdict"] != OPEN]
     claims = [c | {"measured": [m for m in c["measured"] if m not in lost]} for c in claims]
     source = provenance(vlm, seconds, **more)
     path = results_dir() / place({"experiment": experiment, "provenance": source})
     return read(save(path, experiment, values, source, claims))
-
-
-def _is_nan(stats) -> bool:
-    return isinstance(stats, dict) and stats.get("value") != stats.get("value")
 
 
 def save(path: Path | str, experiment: str, values, source: dict, claims=()) -> Path:
@@ -94,17 +92,6 @@ def save(path: Path | str, experiment: str, values, source: dict, claims=()) -> 
     record |= {"claims": list(claims)} if claims else {}
     path.write_text(json.dumps(record, indent=1, default=np.generic.item) + "\n")
     return path
-
-
-class timer:
-    """`with timer() as t: ...` then `t.seconds`."""
-
-    def __enter__(self):
-        self.began = time.perf_counter()
-        return self
-
-    def __exit__(self, *_):
-        self.seconds = time.perf_counter() - self.began
 
 
 def results_dir() -> Path:
@@ -215,14 +202,13 @@ def check_sent(record: dict, file: Path | str) -> None:
             _refuse(file, "$.provenance", "a shipped model's name, hash and numbers go together")
     elif not re.fullmatch(HUB, model, re.ASCII):
         _refuse(file, "provenance.model is a folder", "use a hub id, which others can load")
-    if record["experiment"] != "report":
-        shares, bounded = _kinds(record["experiment"])
-        for name, s in record["values"].items():
-            kind = re.sub(r"\d+", "0", name)
-            if kind in shares and not _is_share(s):
-                _refuse(file, f"$.values[{name!r}]", f"no share of {s['n']} with its interval")
-            if kind in bounded and not 0 <= s["low"] <= s["high"] <= 1:
-                _refuse(file, f"$.values[{name!r}]", "a probability lies between 0 and 1")
+    shares, bounded = _kinds(record["experiment"])
+    for name, s in record["values"].items():
+        kind = re.sub(r"\d+", "0", name)
+        if kind in shares and not _is_share(s):
+            _refuse(file, f"$.values[{name!r}]", f"no share of {s['n']} with its interval")
+        if kind in bounded and not 0 <= s["low"] <= s["high"] <= 1:
+            _refuse(file, f"$.values[{name!r}]", "a probability lies between 0 and 1")
 
 
 @lru_cache(maxsize=1)
@@ -235,8 +221,8 @@ def _kept() -> dict[tuple[str, str], dict]:
 @lru_cache
 def _kinds(experiment: str) -> tuple[set[str], set[str]]:
     """Names, without their numbers, of the shipped shares, and of the shipped probabilities."""
-    some = [(re.sub(r"\d+", "0", name), s) for (_, e), one in _kept().items() if e == experiment
-            for name, s in one["values"].items()]  # fmt: skip
+    some = [(re.sub(r"\d+", "0", name), s) for (_, e), one in _kept().items()
+            if e == experiment != "report" for name, s in one["values"].items()]  # fmt: skip
     no_share = {name for name, s in some if not _is_share(s)}
     free = {name for name, s in some if re.search(OTHER, name) or s["low"] < 0 or s["high"] > 1}
     return tuple({name for name, _ in some} - less for less in (no_share, free))

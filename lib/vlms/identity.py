@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import time
 
 import torch
 
@@ -71,3 +72,14 @@ def facts(vlm) -> dict:
     }
     known = {"revision": vlm.revision, "quantised": vlm.quantised}
     return told | {name: fact for name, fact in known.items() if fact}
+
+
+class timer:
+    """`with timer() as t: ...` then `t.seconds`."""
+
+    def __enter__(self):
+        self.began = time.perf_counter()
+        return self
+
+    def __exit__(self, *_):
+        self.seconds = time.perf_counter() - self.began

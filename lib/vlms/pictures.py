@@ -53,6 +53,8 @@ def upright(picture) -> Image.Image:
     if not isinstance(picture, Image.Image):
         found = type(picture).__name__
         raise ModelError(f"expected a PIL image or an array (H, W, 3), got {found}")
+    if not min(picture.size):
+        raise ModelError("the picture has no pixels: open another one")
     try:
         picture = ImageOps.exif_transpose(picture)
     except OSError as error:
@@ -108,6 +110,11 @@ def fitted(picture, canvas: tuple[int, int], fit: str = "pad") -> Image.Image:
     if picture.size == (size[0] * factor, size[1] * factor):
         return picture.reduce(factor) if factor > 1 else picture
     if fit == "pad":
+        if max(picture.size) > min(picture.size) * min(size):
+            raise ModelError(
+                f"a picture of {picture.width} x {picture.height} pixels is too thin to be seen on "
+                f"{size[0]} x {size[1]}: crop it, or use fit='crop' or 'stretch'"
+            )
         return ImageOps.pad(picture, size, Image.Resampling.BICUBIC, color="white")
     if fit == "crop":
         return ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
