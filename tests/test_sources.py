@@ -46,7 +46,7 @@ ALLOWED = {"95 %"}  # the level of every interval
 
 
 def typed_numbers(text: str) -> list[str]:
-    text = re.sub(r"(?m)^### \d+\.\d+ |arXiv[: ][\d.]+", "", text)  # exercises, papers
+    text = re.sub(r"(?m)^(?:### |\*\*)\d+\.\d+ |arXiv[: ][\d.]+", "", text)  # exercises, papers
     return [n for n in MEASURED.findall(text) if n not in ALLOWED]
 
 
