@@ -121,6 +121,6 @@ def test_a_lesson_takes_the_minutes_that_its_chapter_names():
     named = re.findall(r"\[chapter \d+\]\((\d\d[^)]*\.ipynb)\),? (\d+)", text)
     assert len(named) > 10
     for name, minutes in named:
-        start = "".join(c.source for c in nbformat.read(ROOT / "chapters" / name, 4).cells[:3])
-        own = re.search(r"(?:Allow|About) (\d+) minutes", start)
+        start = "".join(c.source for c in nbformat.read(ROOT / "chapters" / name, 4).cells[:8])
+        own = re.search(r"(?:Allow |About |\()(\d+) minutes", start)
         assert minutes == (own.group(1) if own else "10"), name  # chapter 0 names none
