@@ -16,16 +16,16 @@ from replay_colab import COLAB
 from vlms import machine
 
 ROOT = Path(__file__).parents[1]
-CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+CHAPTERS = sorted((ROOT / "chapters").rglob("*.ipynb"))
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SETUP = f"""\
 try:
     import dualmech as dm
-except ImportError:  # on Colab, once: install the book's library, and nothing else
-    %pip install -q --no-deps git+{REPOSITORY["url"]}
+except ImportError:  # on Colab, once: install the library, no more
+    %pip install -q --no-deps git+{REPOSITORY["url"]}@v{PROJECT["version"]}
     import dualmech as dm
-dm.machine.ready()  # adds what is missing, changes nothing that is there
+dm.machine.ready()  # adds what is missing, changes nothing else
 """
 
 
@@ -35,7 +35,7 @@ dm.machine.ready()  # adds what is missing, changes nothing that is there
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_every_chapter_sets_up_in_its_first_cell_and_only_there(path):
     first, *rest = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
-    assert first.startswith(SETUP), f"{path.name} has another set-up cell:\n{first}"
+    assert SETUP in first, f"{path.name} has another set-up cell:\n{first}"
     for source in rest:
         assert "pip install" not in source and "import dualmech as dm" not in source
 

@@ -1,6 +1,5 @@
 """The recipe: its data, its masks, and that a stopped run ends where an unbroken one does."""
 
-import hashlib
 import json
 import random
 import re
@@ -17,7 +16,7 @@ import dualmech
 import organism as T
 from dualmech import drawing, scenes
 from dualmech import stimuli as S
-from organism import images, items
+from organism import items
 
 TOY = T.toy(T.Recipe())
 RED, GREEN, BLUE = (drawing.Item("square", c) for c in ("red", "green", "blue"))
@@ -105,18 +104,6 @@ def test_layout_labels_by_hand():
     }  # fmt: skip
 
 
-def test_pairwise_questions():
-    assert S.pairwise_question(RED, BLUE, False) == (
-        "Is the red square to the left or to the right of the blue square? Answer with one word."
-    )
-    assert S.pairwise_question(RED, BLUE, False, swap=True) == (
-        "Is the red square to the right or to the left of the blue square? Answer with one word."
-    )
-    assert S.pairwise_question(drawing.Item("key"), drawing.Item("pot"), True) == (
-        "Is the key above or below the pot? Answer with one word."
-    )
-
-
 def further(s, axis, sign):
     """Names from nearest to furthest along an axis."""
     middle = sign * (s.boxes[:, axis] + s.boxes[:, axis + 2])
@@ -187,13 +174,6 @@ def test_any_item_of_a_row_may_be_named(drawn):
                     row = [i.name for i in further(s, int(m[1] == "above"), 1)]
                     named[row.index(m[2])] += 1
     assert set(named) == {1, 2} and min(named.values()) > 0.4 * sum(named.values())
-
-
-def test_the_papers_questions_come_first(drawn):
-    talk = random.Random(0)
-    for s in drawn[:50]:
-        kinds = [answered(s, q)[0] == "paper" for q, _ in T.dialogue(s, talk)]
-        assert kinds == sorted(kinds, reverse=True)
 
 
 def test_nothing_is_asked_of_what_has_no_name():
@@ -298,16 +278,7 @@ def test_the_tokenizer_knows_every_word_it_is_asked_and_answers_in_one(tokenizer
     for s in drawn:
         for question, answer in T.dialogue(s, talk):
             asked |= {question, answer}
-    answers |= {
-        "left",
-        "right",
-        "above",
-        "below",
-        "two",
-        "three",
-        *drawing.SHAPES,
-        *drawing.COLOURS,
-    }
+    answers |= {*S.DIRECTIONS, "two", "three", *drawing.SHAPES, *drawing.COLOURS}
     for question in asked:
         assert tokenizer.unk_token_id not in tokenizer(question)["input_ids"], question
     ids = {}
@@ -318,120 +289,14 @@ def test_the_tokenizer_knows_every_word_it_is_asked_and_answers_in_one(tokenizer
     assert tokenizer("banana")["input_ids"] == [tokenizer.unk_token_id]
 
 
-def test_the_tokenizer_word_by_word(tokenizer):
-    def words(text):
-        return tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
-
-    assert words("The object above the Key is a(n) ") == [
-        "the", "object", "above", "the", "key", "is", "a(n)",
-    ]  # fmt: skip
-    assert words("Is the key above, or below? Name it.")[3:8] == ["above", ",", "or", "below", "?"]
-    assert words("<s><image>key assistant: red </s>") == [
-        "<s>", "<image>", "key", "assistant:", "red", "</s>",
-    ]  # fmt: skip
-    assert [tokenizer.convert_ids_to_tokens(i) for i in range(6)] == list(T.SPECIAL)
-
-
-# --- items and images ---------------------------------------------------------------
-
-
-def test_training_never_shows_a_heldout_combination():
-    rng = np.random.RandomState(99)
-    held = {
-        frozenset(i.answer for i in t.stimulus.items)
-        for task in ("squares", "objects")
-        for t in S.trials(task, heldout=True)
-    }
-    held_pairs = set(drawing.SHAPE_PAIRS) - {("square", "red")}
-    kinds = set()
-    for _ in range(3000):
-        drawn = T.training_stimulus(rng)
-        assert S.heldout_combinations(drawn.items, drawn.boxes) == []
-        assert frozenset(i.answer for i in drawn.items) not in held
-        assert not {(i.shape, i.colour) for i in drawn.items} & held_pairs
-        kinds.add((len(drawn.items), drawn.items[0].colour is None))
-    assert kinds == {(2, True), (2, False), (3, True), (3, False)}
-
-
-def test_training_images_have_the_same_bytes_everywhere():
-    rng = np.random.RandomState([0, 0, 1])
-    drawn = np.stack([T.training_stimulus(rng).pixels for _ in range(32)])
-    assert hashlib.sha256(drawn.tobytes()).hexdigest()[:16] == "5edd18c80219cc21"
-
-
-def test_unnamed_colours_and_shapes_by_hand():
-    red = (255, 0, 0)
-    plain, other = (drawing.Item(s, "red").sprite(16)[..., 3] for s in ("circle", "cross"))
-    pink = T.TrainingItem("circle", T.UNNAMED, (250, 90, 140)).sprite(16)
-    assert (pink[..., 3] == plain).all() and (pink[..., :3] == (250, 90, 140)).all()
-    for how, want in (
-        ("union", np.maximum(plain, other)),
-        ("overlap", np.minimum(plain, other)),
-        ("difference", abs(plain - other)),
-    ):
-        mixed = T.TrainingItem(T.UNNAMED, "red", blend=("circle", "cross", how)).sprite(16)
-        assert (mixed[..., 3] == want).all() and (mixed[..., :3] == red).all()
-    outline = T.TrainingItem(T.UNNAMED, "red", outline=7).sprite(16)
-    assert (outline[..., :3] == red).all() and 10 < outline[..., 3].sum() < 200
-    assert T.TrainingItem(T.UNNAMED, "red", outline=7).name == "red shape"
-    shade = T.TrainingItem("square", "red", (230, 9, 9)).sprite(16, full=True)
-    assert (shade == (230, 9, 9, 1)).all()
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_a_random_polygon_fits_its_box(seed):
-    corners = np.array(T.random_polygon(seed))
-    assert 4 <= len(corners) <= 12 and (abs(corners) <= 1).all()
-    assert T.random_polygon(seed) == T.random_polygon(seed) != T.random_polygon(seed + 1)
-
-
-def test_unnamed_items_are_labelled_and_held_apart():
-    rng = np.random.RandomState(5)
-    partners = {s: np.array(drawing.COLOURS[c]) for s, c in drawing.SHAPE_PAIRS if s != "square"}
-    seen = {"colour": 0, "shape": 0, "named": 0}
-    for _ in range(300):
-        for item in T.training_stimulus(rng, 0.25).items:
-            if item.colour is None:
-                assert item.rgb is None
-                continue
-            kind, tint = images.labels_of(item)
-            assert (kind == -1) == (item.shape == T.UNNAMED)
-            assert (tint == -1) == (item.colour == T.UNNAMED)
-            if tint == -1:
-                seen["colour"] += 1
-                if item.shape in partners:
-                    assert abs(np.array(item.rgb) - partners[item.shape]).max() > 30
-            else:
-                seen["shape" if kind == -1 else "named"] += 1
-                assert abs(np.array(item.rgb) - drawing.COLOURS[item.colour]).max() <= 30
-                drawn = item.blend[:2] if item.blend else [item.shape] * (item.shape != "square")
-                assert all((s, item.colour) not in drawing.SHAPE_PAIRS for s in drawn)
-    total = sum(seen.values())
-    for kind in ("colour", "shape"):
-        assert seen[kind] / total == pytest.approx(0.25, abs=0.05)
-    named = [T.training_stimulus(rng) for _ in range(50)]
-    assert all(T.UNNAMED not in (i.shape, i.colour) for s in named for i in s.items)
-
-
-@pytest.mark.parametrize(
-    ("words", "item"),
-    [
-        ("an unnamed colour needs an rgb", ("square", T.UNNAMED)),
-        ("an unnamed shape, and no other, needs a blend", (T.UNNAMED, "red")),
-        ("an unnamed shape, and no other", ("star", "red", None, ("star", "heart", "union"))),
-        ("an unnamed shape, and no other", ("star", "red", None, None, 1)),
-        ("a random outline", (T.UNNAMED, "red", None, ("star", "heart", "union"), 1)),
-        ("drawn in its own colours; leave rgb out", ("key", None, (1, 2, 3))),
-        ("unknown object 'banana'", ("banana",)),
-        ("unknown colour 'teal'", (T.UNNAMED, "teal", None, None, 1)),
-    ],
-)
-def test_an_item_that_cannot_be_shown_in_training(words, item):
-    with pytest.raises(ValueError, match=words):
-        T.TrainingItem(*item)
-
-
 # --- packing -------------------------------------------------------------------------
+
+
+class Always(random.Random):
+    """A draw that adds the end of text to a short answer."""
+
+    def random(self):
+        return 0.0
 
 
 class Never(random.Random):
@@ -460,30 +325,10 @@ def test_a_pack_by_hand(tokenizer):
     assert set(ids[12:]) == {0} and set(target[12:]) == {-100} and set(segment[12:]) == {-1}
 
 
-def test_targets_are_the_next_tokens(tokenizer, drawn):
-    talk, stops, singles = random.Random(2), 0, 0
-    stop = tokenizer.eos_token_id
-    for s in drawn:
-        turns = T.dialogue(s, talk)
-        ids, target, place, segment = T.pack(turns, tokenizer, talk)
-        assert len(ids) == len(target) == len(place) == len(segment) == T.TEXT
-        for k in {n for n in segment if n > 0}:
-            at = [i for i, n in enumerate(segment) if n == k]
-            assert at == list(range(at[0], at[0] + len(at)))
-            assert [place[i] for i in at] == list(range(len(at)))
-            question, answer = (tokenizer(text)["input_ids"] for text in turns[k - 1])
-            ask = len(question)
-            assert [ids[i] for i in at[: ask + 1]] == [*question, T.SPECIAL.index("assistant:")]
-            goals = [target[i] for i in at]
-            assert goals[:ask] == [-100] * ask
-            if len(at) == ask + 1:
-                assert goals[ask:] == answer and len(answer) == 1
-                singles += 1
-            else:
-                assert [ids[i] for i in at[ask + 1 :]] == answer
-                assert goals[ask:] == [*answer, stop]
-                stops += len(answer) == 1
-    assert 0.1 < stops / (stops + singles) < 0.2
+def test_a_short_answer_is_sometimes_followed_by_the_end_of_text(tokenizer):
+    ids, target, _, _ = T.pack([("The key is", "red")], tokenizer, Always())
+    red, end = tokenizer.convert_tokens_to_ids(["red", "</s>"])
+    assert ids[4:6] == [red, 0] and target[3:6] == [red, end, -100]
 
 
 def test_a_turn_that_does_not_fit_is_left_out_whole(tokenizer):
@@ -521,28 +366,10 @@ def test_a_batch_is_the_same_wherever_a_run_starts(stage):
     assert whole[2].keys() == late[0].keys()
     assert all(torch.equal(whole[2][k], late[0][k]) for k in late[0])
     assert not torch.equal(whole[1]["pixels"], whole[2]["pixels"])
-    other = next(iter(T.Stream(replace(TOY, seed=1), stage, 2, 3)))
-    assert not torch.equal(other["pixels"], late[0]["pixels"])
-
-
-def test_the_stages_see_different_images():
-    first, second, third = (next(iter(T.Stream(TOY, stage, 0, 1))) for stage in T.STAGES)
-    assert not torch.equal(first["pixels"], second["pixels"])
-    assert not torch.equal(second["pixels"], third["pixels"])
-    assert {k: tuple(v.shape) for k, v in first.items()} == {
-        "pixels": (8, 96, 96, 3), "tokens": (8, 2, 12, 12), "layout": (8, 6, 2),
-    }  # fmt: skip
-    assert {k: tuple(v.shape) for k, v in second.items()} == {
-        "pixels": (8, 96, 96, 3), "ids": (8, 112), "target": (8, 112), "place": (8, 112),
-        "segment": (8, 112),
-    }  # fmt: skip
-
-
-def test_the_objective_changes_nothing_in_the_data():
-    for stage in T.STAGES:
-        recipes = (replace(TOY, objective=name) for name in ("layout", "local"))
-        a, b = (next(iter(T.Stream(recipe, stage, 1, 2))) for recipe in recipes)
-        assert all(torch.equal(a[k], b[k]) for k in a)
+    others = [T.Stream(replace(TOY, seed=1), stage, 2, 3)]
+    others += [T.Stream(TOY, name, 2, 3) for name in T.STAGES if name != stage]
+    for other in others:
+        assert not torch.equal(next(iter(other))["pixels"], late[0]["pixels"])
 
 
 # --- training ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ SHIPPED = sorted((data_dir() / "results").glob("*/*.json"))
 
 
 def test_a_result_comes_back_as_it_was(tmp_path, vlm):
-    values = {"left – right": metrics.share([True, False]) | {"slot": 3}}
+    values = {"left - right": metrics.share([True, False]) | {"slot": 3}}
     source = record.provenance(vlm, 12.345, seed=3)
     path = tmp_path / "mini" / "new" / "strips.json"
     assert record.save(path, "strips", values, source) == path

@@ -6,6 +6,7 @@ import pytest
 from dualmech import drawing
 from dualmech import regions as R
 from dualmech import stimuli as S
+from vlms.canvas import GEOMETRIES
 
 RED, GREEN, BLUE = (drawing.Item("square", c) for c in ("red", "green", "blue"))
 # Items of 2 x 2 tokens start at 1, 5 and 9 along their axis and at 5 across it.
@@ -14,7 +15,7 @@ COLUMN = [[17, 18, 29, 30], [65, 66, 77, 78], [113, 114, 125, 126]]
 
 
 def three(vertical=False, family="mini"):
-    return S.row_of((RED, GREEN, BLUE), vertical, S.GEOMETRIES[family], full=True)
+    return S.row_of((RED, GREEN, BLUE), vertical, GEOMETRIES[family], full=True)
 
 
 def pixels_by_token(stimulus, grid):
@@ -29,7 +30,7 @@ def pixels_by_token(stimulus, grid):
 @pytest.mark.parametrize(("vertical", "expected"), [(False, ROW), (True, COLUMN)])
 @pytest.mark.parametrize("family", ["mini", "qwen2-vl"])
 def test_tokens_of_the_three_places(vertical, expected, family):
-    px = S.GEOMETRIES[family].px
+    px = GEOMETRIES[family].px
     found = [R.tokens_of(box, px, 12).tolist() for box in three(vertical, family).boxes]
     assert found == expected
 
@@ -101,7 +102,7 @@ def test_strip_swap_by_hand():
                          [("mini", 96, 8), ("qwen2-vl", 96, 8), ("gemma3", 160, 18),
                           ("pixtral", 150, 8)])  # fmt: skip
 def test_counts(family, strip, item, vertical):
-    grid, stimulus = S.GEOMETRIES[family].grid, three(vertical, family)
+    grid, stimulus = GEOMETRIES[family].grid, three(vertical, family)
     n = {}
     for region in R.REGIONS:
         swap = R.swap(region, stimulus, grid, vertical, seed=5)
@@ -115,9 +116,9 @@ def test_counts(family, strip, item, vertical):
 
 
 @pytest.mark.parametrize("vertical", [False, True])
-@pytest.mark.parametrize("family", S.GEOMETRIES)
+@pytest.mark.parametrize("family", GEOMETRIES)
 def test_background_has_no_token_of_an_item(family, vertical):
-    geometry, stimulus = S.GEOMETRIES[family], three(vertical, family)
+    geometry, stimulus = GEOMETRIES[family], three(vertical, family)
     swap = R.swap("background", stimulus, geometry.grid, vertical)
     white = (pixels_by_token(stimulus, geometry.grid) == 255).all(1)
     assert white[swap.target].all() and white[swap.source].all()

@@ -8,6 +8,7 @@ import pytest
 
 from dualmech import drawing, scenes
 from dualmech import stimuli as S
+from vlms.canvas import GEOMETRIES
 
 PAPER_GEOMETRY = {  # family: canvas side, first-axis starts, cross-axis start, item (in tokens)
     "mini": (96, (1, 5, 9), 5, 2),
@@ -30,19 +31,10 @@ def squares(*colours):
 
 
 @pytest.mark.parametrize("family", PAPER_GEOMETRY)
-def test_geometry_is_the_papers(family):
-    side, starts, cross, item = PAPER_GEOMETRY[family]
-    geometry = S.GEOMETRIES[family]
-    assert (geometry.side, geometry.item) == (side, item)
-    assert geometry.cells(vertical=False) == [(cross, start) for start in starts]
-    assert geometry.cells(vertical=True) == [(start, cross) for start in starts]
-
-
-@pytest.mark.parametrize("family", PAPER_GEOMETRY)
 @pytest.mark.parametrize("vertical", [False, True])
 def test_squares_fill_their_tokens_exactly(family, vertical):
     side, starts, cross, item = PAPER_GEOMETRY[family]
-    px = S.GEOMETRIES[family].px
+    px = GEOMETRIES[family].px
     expected = np.full((side, side, 3), 255, np.uint8)
     boxes = []
     for start, colour in zip(starts, ("red", "green", "gray"), strict=True):
@@ -50,7 +42,7 @@ def test_squares_fill_their_tokens_exactly(family, vertical):
         box = (col * px, row * px, (col + item) * px, (row + item) * px)
         expected[box[1] : box[3], box[0] : box[2]] = drawing.COLOURS[colour]
         boxes.append(box)
-    drawn = S.row_of(squares("red", "green", "gray"), vertical, S.GEOMETRIES[family], full=True)
+    drawn = S.row_of(squares("red", "green", "gray"), vertical, GEOMETRIES[family], full=True)
     assert np.array_equal(drawn.pixels, expected)
     assert np.array_equal(np.asarray(drawn.image), expected)
     assert drawn.boxes.tolist() == [list(box) for box in boxes]
@@ -111,26 +103,13 @@ def test_every_ordered_triple_in_four_directions(task, n):
     ("task", "direction", "question", "answer"),
     [
         ("squares", "left", "The color of the square to the left of the green square is ", "red"),
-        ("squares", "right", "The color of the square to the right of the green square is ",
-         "blue"),
         ("squares", "above", "The color of the square above the green square is ", "red"),
-        ("squares", "below", "The color of the square below the green square is ", "blue"),
-        ("shapes", "left", "The color of the shape to the left of the green circle is ", "red"),
         ("shapes", "right", "The color of the shape to the right of the green circle is ", "blue"),
-        ("shapes", "above", "The color of the shape above the green circle is ", "red"),
-        ("shapes", "below", "The color of the shape below the green circle is ", "blue"),
-        ("objects", "left", "The object to the left of the apple is a(n) ", "orange"),
-        ("objects", "right", "The object to the right of the apple is a(n) ", "pot"),
-        ("objects", "above", "The object above the apple is a(n) ", "orange"),
         ("objects", "below", "The object below the apple is a(n) ", "pot"),
     ],
-)  # fmt: skip
+)
 def test_prompts_character_by_character(task, direction, question, answer):
-    (trial,) = [
-        t
-        for t in S.trials(task)
-        if t.direction == direction and t.stimulus.items == tuple(S.task_items(task)[:3])
-    ]
+    trial = S.trial(tuple(S.task_items(task)[:3]), direction, task)
     assert (trial.question, trial.answer, trial.task) == (question, answer, task)
     assert trial.candidates == [i.answer for i in S.task_items(task)[:3]]
 
@@ -257,7 +236,7 @@ def test_places_are_heldout_by_the_centre_of_a_box():
 def test_rows_and_columns_have_the_same_bytes_everywhere(family, task, expected):
     items = S.task_items(task)
     drawn = [
-        S.row_of(items[k : k + 3], vertical, S.GEOMETRIES[family], full=task == "squares")
+        S.row_of(items[k : k + 3], vertical, GEOMETRIES[family], full=task == "squares")
         for vertical in (False, True)
         for k in range(len(items) - 2)
     ]

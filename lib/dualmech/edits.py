@@ -101,7 +101,7 @@ def sweep(
         run, at = started(vlm, some, visual)
         other, other_at = (None, None) if source is None else started(vlm, theirs, visual)
         b, logits = Batch(vlm, some, index, at, source_at=other_at), {}
-        for name in [name for name, edit in named.items() if edit is last_token]:
+        for name in [name for name, edit in named.items() if edit is last_token and len(slots) > 1]:
             logits[name] = _ends(run, other, slots)
         rest = {name: edit for name, edit in named.items() if name not in logits}
         theirs = [(None, None)] * len(set(slots)) if other is None else other.walk(slots)

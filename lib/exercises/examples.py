@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from dualmech import edits, stimuli
+from vlms.model import VLM
 
 WIDTH = 4
 
 
-@dataclass
-class Sized:
-    """What an edit may ask of a model: the size of its token grid and of its residual."""
+class Sized(VLM):
+    """The sizes of a small model, without a model: what an edit may ask of `b.vlm`."""
 
-    grid: tuple[int, int] = (12, 12)
-    px: int = 8
-    d_model: int = WIDTH
-    n_slots: int = 9
-    n_layers: int = 8
+    n_layers, d_model = 8, WIDTH
+
+    def __init__(self):
+        self.name, self.grid, self.px = "example", (12, 12), 8
 
 
 def batch(direction: str = "left", n: int = 2, slot: int = 0, seed: int = 0):
@@ -29,7 +26,7 @@ def batch(direction: str = "left", n: int = 2, slot: int = 0, seed: int = 0):
     resid: (n, seq, WIDTH); b: an `edits.Batch` whose source is the mirror image's residual.
     """
     generator = torch.Generator().manual_seed(seed)
-    items = [i for i in stimuli.task_items("squares")]
+    items = stimuli.task_items("squares")
     trials = [stimuli.trial(tuple(items[k : k + 3]), direction, "squares") for k in range(n)]
     tokens, before, after = 144, 1 + torch.arange(n), 10
     seq = tokens + int(before.max()) + after

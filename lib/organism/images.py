@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dualmech.drawing import COLOURS, OBJECTS, SHAPES
+from dualmech.drawing import COLOURS, OBJECTS, SHAPES, Item
 from dualmech.scenes import SceneStyle, reference_of, scene
 from dualmech.stimuli import Stimulus, heldout_combinations, row_of
 
@@ -71,7 +71,7 @@ def training_stimulus(
                 continue
 
 
-def labels_of(item: TrainingItem) -> tuple[int, int]:
+def labels_of(item: Item) -> tuple[int, int]:
     """Class of KINDS and of TINTS of an item; -1 for what has no name."""
     kind = -1 if item.shape == UNNAMED else KINDS.index(item.shape)
     return kind, -1 if item.colour == UNNAMED else TINTS.index(item.colour or "none")
