@@ -69,8 +69,8 @@ def page(tmp_path_factory):
 
 def test_the_title_of_a_folded_cell_stands_on_its_fold_and_not_in_its_code(page):
     titled, plain, output = page[0].select("details.fold")
-    assert titled.select_one(".opens").get_text() == "Show the code that draws the curves"
-    assert titled.select_one(".closes").get_text() == "Hide the code that draws the curves"
+    assert titled.select_one(".opens").get_text() == "Show the code: draws the curves"
+    assert titled.select_one(".closes").get_text() == "Hide the code: draws the curves"
     assert titled.select_one("pre").get_text() == "x = 1\nx + 1\n"
     assert plain.select_one(".opens").get_text() == "Show the code"
     assert output.select_one(".opens").get_text() == "Show the output"

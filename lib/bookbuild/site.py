@@ -62,7 +62,7 @@ class Folds(SphinxPostTransform):
             code = next(fold.findall(nodes.literal_block), None)
             first, _, rest = code.astext().partition("\n") if code else ("", "", "")
             if title := TITLE.match(first):
-                fold["what"] += f" that {title[1][0].lower()}{title[1][1:].rstrip('.')}"
+                fold["what"] += f": {title[1][0].lower()}{title[1][1:].rstrip('.')}"
                 code.children = [nodes.Text(rest)]
                 code.rawsource = rest
 
