@@ -100,6 +100,7 @@ def test_the_head_of_the_page(page):
     assert head.select_one("link[rel=canonical]")["href"] == address
     assert address in (page[1].parent / "sitemap.xml").read_text()
     assert [tag["src"] for tag in head.select("script[src]")] == ["../_static/book.js"]
+    assert "thebe" not in str(page[0])
 
 
 def test_the_foot_of_the_page(page):

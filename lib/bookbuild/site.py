@@ -31,6 +31,7 @@ SEARCH = (  # Sphinx's own scripts, on the page that searches, in its order
     "searchindex.js",
 )
 TITLE = re.compile(r"#\s*@title\s+(.*)")  # Colab shows it above a cell that is folded there
+THEBE = re.compile(r'<script type="text/x-thebe-config">.*?</script>\s*<script>.*?</script>', re.S)
 LARGEST = 100_000  # bytes of a picture
 DESCRIPTION = 200  # characters
 
@@ -121,7 +122,8 @@ def fill_page(app, pagename, templatename, context, doctree):
     context["search_scripts"] = SEARCH if pagename == "search" else ()
     context["scripts"] = ["_static/book.js"]
     if "body" in context:
-        body = pictures(app, context["body"], context["pathto"])
+        body = THEBE.sub("", context["body"])  # Jupyter Book's; it would load from a third party
+        body = pictures(app, body, context["pathto"])
         if explorables.MARK in body:
             body = explorables.fill(body, Path(app.outdir), context["pathto"]("_static/live", 1))
             context["scripts"].append(explorables.SCRIPT)
