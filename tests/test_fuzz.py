@@ -123,9 +123,9 @@ def copied(checkpoint, tmp_path_factory):
 @given(st.data(), st.sampled_from(FILES))
 def test_a_changed_checkpoint(checkpoint, copied, data, name):
     """Loaded, if it can be, and then asked."""
-    COUNT["a file of settings of a checkpoint with a place changed at random"] += 1
     told = json.loads((checkpoint / name).read_text())
     (copied / name).write_text(json.dumps(data.draw(changed(told))))
+    COUNT["a file of settings of a checkpoint with a place changed at random"] += 1
     vlm = tried(dualmech.load, copied, device="cpu")
     shutil.copy(checkpoint / name, copied / name)
     if vlm is not None:
@@ -237,10 +237,10 @@ def drawn(tmp_path_factory):
 @given(st.data(), st.sampled_from(["coco_qa_two_obj.json", "controlled_images_dataset.json",
                                    "annotations/instances_val2017.json"]))  # fmt: skip
 def test_a_changed_list_of_photographs(drawn, data, name):
-    COUNT["a list of photographs or boxes with a place changed at random"] += 1
     path = drawn / name
     text = path.read_text()
     path.write_text(json.dumps(data.draw(changed(json.loads(text)))))
+    COUNT["a list of photographs or boxes with a place changed at random"] += 1
     (drawn / photographs.SUMS).unlink(missing_ok=True)
     loaders = (photographs.coco_spatial,) if "coco" in name or "inst" in name else (
         photographs.whatsup, photographs.composites)  # fmt: skip
