@@ -6,13 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from .recipe import OBJECTIVES
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m organism", description=__doc__)
     command = parser.add_subparsers(dest="command", required=True)
     trained = command.add_parser("train", help="train a shipped model from its seed")
     trained.add_argument("out", type=Path)
-    trained.add_argument("--objective", choices=("layout", "local"), default="layout")
+    trained.add_argument("--objective", choices=OBJECTIVES, default="layout")
     trained.add_argument("--seed", type=int, default=0)
     trained.add_argument("--device", default="auto")
     trained.add_argument("--ship", type=Path, help="then copy it here with card and hashes")
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 def _train(args) -> int:
     from . import Recipe, ship, toy, train
 
-    recipe = Recipe(objective=args.objective, seed=args.seed)
+    recipe = Recipe.of(args.objective, args.seed)
     folder = train(toy(recipe) if args.toy else recipe, args.out, args.device, not args.toy)
     print("wrote", ship(args.out, args.ship) if args.ship else folder)
     return 0
