@@ -458,6 +458,9 @@ def test_a_finished_run_is_not_run_again(finished):
     assert T.train(TOY, finished.parent, "cpu", compiled=False) == finished
     assert same(weights(finished), before)
     assert (finished.parent / "refine.jsonl").read_text() == logs
+    told = finished.parent / "recipe.json"  # of a run from before a setting was there
+    told.write_text(json.dumps({k: v for k, v in vars(TOY).items() if k != "gap"}))
+    assert T.train(TOY, finished.parent, "cpu", compiled=False) == finished
 
 
 def test_a_folder_of_another_recipe_is_refused(finished):
@@ -608,6 +611,30 @@ def test_one_turn_does_not_see_another(language, tokenizer, step):
     assert loss_of([first, others[0]], 1) == loss_of([first, ("name " * 10, "key")], 1)
     assert loss_of([others[0], first], 2) == loss_of([("name " * 10, "key"), first], 2)
     assert loss_of([first, others[0]], 2) != loss_of([first, others[1]], 2), "its own words do"
+
+
+def test_questions_may_stand_at_random_distances_from_the_image(language):
+    batch, seen = next(iter(T.Stream(TOY, "lm", 0, 1))), []
+    run = language.lm
+    language.lm = lambda x, mask, place: seen.append(place) or run(x, mask, place)
+    recipe = language.recipe
+    for gap in (0, 5):
+        language.recipe = replace(recipe, gap=gap, shuffled=0.0)
+        with torch.no_grad():
+            language.lm_loss(batch, 0)
+    near, far = seen
+    assert torch.equal(near[:, :145], torch.arange(145).expand(8, -1))
+    assert torch.equal(near[:, :145], far[:, :145]), "the image stays where it is"
+    moved = far[:, 145:] - near[:, 145:]
+    assert (moved == moved[:, :1]).all(), "a dialogue moves as a whole"
+    assert len(set(moved[:, 0].tolist())) > 2 and 0 <= moved.min() and moved.max() <= 5
+
+
+def test_a_recipe_may_ask_for_more_layers(tmp_path):
+    trainer = T.Trainer(replace(TOY, layers=12), "encoder", tmp_path, "cpu", compiled=False)
+    assert len(trainer.model.model.language_model.layers) == 12
+    plain = T.Trainer(TOY, "encoder", tmp_path, "cpu", compiled=False)
+    assert len(plain.model.model.language_model.layers) == 8
 
 
 def test_some_batches_are_shuffled_and_some_samples_tiled(language):

@@ -50,6 +50,8 @@ class Recipe:
     refine: int = 600  # steps of stage 3
     settle: int = 400  # first steps of stage 3, whose weights do not enter the average
     lm_batch: int = 64
+    layers: int = 8  # of the language model
+    gap: int = 0  # most positions that a sample's questions stand further from the image
     lr: float = 1.5e-3
     shuffled: float = 0.2  # share of batches with a shuffled quarter of the visual tokens
     tiled: float = 0.25  # share of the other samples whose tokens come from tiles

@@ -98,7 +98,7 @@ class Trainer:
         self.steps = recipe.steps[stage]
         self.processor = build_processor()
         self.tokenizer = self.processor.tokenizer
-        self.model = build_model(len(self.tokenizer), recipe.seed).to(device)
+        self.model = build_model(len(self.tokenizer), recipe.seed, recipe.layers).to(device)
         torch.manual_seed(recipe.seed + 1)
         core = self.model.model
         if stage == "encoder":
@@ -195,14 +195,14 @@ class Trainer:
             states = states.gather(1, order[..., None].expand(-1, -1, states.shape[-1]))
             at = np.stack([np.sort(rng.permutation(TOKENS)[:count]) for _ in range(n)])
             spots = torch.from_numpy(at).to(self.device) + 1
+        text = batch["place"] + TOKENS + 1
+        if self.recipe.gap:
+            text = text + torch.from_numpy(rng.randint(0, self.recipe.gap + 1, (n, 1))).to(text)
         visual = self.model.model.multi_modal_projector(states)
         embed = self.model.get_input_embeddings()
         first = embed(torch.full((n, 1), SPECIAL.index("<s>"), device=self.device))
         x = torch.cat([first.to(visual.dtype), visual, embed(batch["ids"]).to(visual.dtype)], 1)
-        place = torch.cat(
-            [torch.zeros(n, 1, dtype=torch.long, device=self.device), spots,
-             batch["place"] + TOKENS + 1], 1
-        )  # fmt: skip
+        place = torch.cat([torch.zeros(n, 1, dtype=torch.long, device=self.device), spots, text], 1)
         hidden = self.lm(x, dialogue_mask(batch["segment"], count), place)[:, 1 + count :]
         want = batch["target"]
         logits = self.model.lm_head(hidden[want != -100]).float()
@@ -288,7 +288,7 @@ def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True
     check_device(device)
     out.mkdir(parents=True, exist_ok=True)
     told = out / "recipe.json"
-    if told.exists() and json.loads(told.read_text()) != asdict(recipe):
+    if told.exists() and Recipe(**json.loads(told.read_text())) != recipe:
         raise ValueError(f"{out} holds a run of another recipe; choose another folder")
     told.write_text(json.dumps(asdict(recipe), indent=1))
     for name in recipe.steps:
