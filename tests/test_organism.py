@@ -477,7 +477,7 @@ def test_an_unknown_objective():
 
 def test_captions_are_the_lesson_of_one_objective():
     assert T.Recipe.of("caption").steps == {
-        "encoder": 700, "caption": 1200, "lm": 2300, "refine": 600,
+        "encoder": 700, "caption": 1500, "lm": 2300, "refine": 600,
     }  # fmt: skip
     assert T.Recipe.of("local") == T.Recipe("local")
     assert list(T.Recipe().steps) == ["encoder", "lm", "refine"]

@@ -9,6 +9,7 @@ must find in what the tokens hold.  It is thrown away after its stage.
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -45,20 +46,21 @@ def relations(s: Stimulus) -> list[tuple[int, int, bool]]:
 
 
 def caption(s: Stimulus, rng: random.Random) -> str:
-    """One sentence about the order: all items along an axis, or two relations."""
+    """One sentence about the order of the items along an axis, as a list or as a chain of
+    relations; about two relations where the items are in order on neither axis."""
     orders = [(v, order) for v in (False, True) if (order := reference_of(s, v, NEAR))]
-    if orders and rng.random() < 0.5:
+    if orders:
         vertical, order = rng.choice(orders)
-        return f"{ROW[vertical]} " + " , ".join(called(s.items[i]) for i in order)
-    known = relations(s)
-    parts = []
-    for i, j, vertical in rng.sample(known, min(2, len(known))):
-        before, after = ("above", "below") if vertical else ("left", "right")
-        word = before
         if rng.random() < 0.5:
-            i, j, word = j, i, after
-        parts.append(f"the {called(s.items[i])} {PHRASES[word]} the {called(s.items[j])}")
-    return " and ".join(parts)
+            return f"{ROW[vertical]} " + " , ".join(called(s.items[i]) for i in order)
+        told = [(i, j, vertical) for i, j in pairwise(order)]
+    else:
+        known = relations(s)
+        told = rng.sample(known, min(2, len(known)))
+    return " and ".join(
+        f"the {called(s.items[i])} {PHRASES['above' if v else 'left']} the {called(s.items[j])}"
+        for i, j, v in told
+    )
 
 
 def encoded(captions: list[str], tokenizer) -> list[list[int]]:
