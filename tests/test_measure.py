@@ -28,7 +28,7 @@ def written(s, everywhere):
     out = torch.zeros(144, len(everywhere) + 9)
     out[:, : len(everywhere)] = everywhere
     for place, box in enumerate(s.boxes):
-        tokens = M.tokens_of(box, 8, 12)
+        tokens = M.tokens_of(box, 8, 12, share=0.5)
         out[tokens, len(everywhere) + place] = 1
         out[tokens, len(everywhere) + 3 :] = colours(s)[place]
     return out
@@ -40,19 +40,19 @@ def test_spread_tells_the_order_from_a_bag_of_items(ordered):
         told = [colours(s).flatten() if ordered else colours(s).sum(0) for s in some]
         return torch.stack([written(s, t) for s, t in zip(some, told, strict=True)])
 
-    found = {(r["what"], r["where"]): r for r in M.spread(states_of, steps=300)}
+    found = {(r["what"], r["where"]): r for r in M.spread(states_of)}
     for axis in ("horizontal", "vertical"):
         rows = {what: r for (what, where), r in found.items() if where == axis}
-        assert all(r["part"] == "h" and r["n"] == 48 for r in rows.values())
+        assert all(r["part"] == "h" and r["n"] == 3 * 48 for r in rows.values())
         value = {what: r["value"] for what, r in rows.items()}
         assert value["place, object tokens"] == value["own colour, object tokens"] == 1
         # tokens that say nothing of their place are all read alike
-        assert value["place, own strip's background"] == pytest.approx(1 / 3)
+        assert value["place, own third's background"] == pytest.approx(1 / 3, abs=0.1)
         assert value["which three colours, background"] == 1
         for item in ("first", "last"):
             named = value[f"{item} item's: one of the three named"]
             read = value[f"{item} item's colour, far background"]
-            assert read == (1 if ordered else pytest.approx(named / 3))
+            assert read == pytest.approx(1 if ordered else named / 3, abs=0.01 if ordered else 1e-5)
             assert named > 0.9
 
 

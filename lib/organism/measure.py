@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,9 @@ from dualmech import stimuli as S
 from dualmech.drawing import SQUARE_COLOURS
 from dualmech.metrics import mean, share
 from dualmech.regions import strip, tokens_of
+from dualmech.scenes import SceneStyle, scene
 
-from .model import build_model, build_processor
+from .model import GRID, PX, build_model, build_processor
 from .stream import normalise
 from .trainer import snapshot
 
@@ -65,60 +67,95 @@ def tower_of(folder: Path) -> torch.nn.Module:
     return tower.eval()
 
 
-def spread(states_of: Callable, geometry: S.Geometry = S.MINI, steps: int = 500) -> list[dict]:
+def rows_of_squares(vertical: bool, heldout: bool, draws: int = 3) -> list[S.Stimulus]:
+    """Each ordered trio of colours, `draws` times: squares in a row or column, whose places and
+    sizes vary, on a faint texture with noise.
+
+    On the task's own images, which differ in nothing but colour, probes read the order from
+    the background of an *untrained* tower: whatever differs a little from place to place tells it.
+    """
+    style = SceneStyle(layout="column" if vertical else "row", size=(14, 18), spacing=(26, 34),
+                       jitter=10, texture=15.0, light=0.1, shadow=0.0, contrast=(0.9, 1.0),
+                       clutter=(0, 0), occlusion=0.0, noise=4.0)  # fmt: skip
+    rng = np.random.RandomState([21, vertical, heldout])
+    trios = [t for t in permutations(S.task_items("squares"), 3) if S.is_heldout(t) == heldout]
+    return [scene(rng, style, trio, full=True) for trio in trios for _ in range(draws)]
+
+
+def spread(states_of: Callable, steps: int = 400) -> list[dict]:
     """Rows of linear probes that learn on trios training showed and are read on held-out ones.
 
-    states_of(stimuli) -> (n, tokens, width); steps: of each probe's fit.  On Squares, per axis: the
-    place of an object's tokens; the same probe on each strip's background; the own colour of an
-    object's tokens; from the background of the far strip, the colours of the first and of the last
-    item, and which colours there are (share of tokens that name all three, in any order).  Who
-    knows these and not their order is right on the first or last in 1/3; who also knows the
-    item of the token's own strip, in 1/2.
+    states_of(stimuli) -> (n, tokens, width); steps: of each probe's fit.  Per axis: the place of an
+    object's tokens; the same probe on each third's background; the own colour of an object's
+    tokens; from the background of the far third, the colours of the first and of the last item; and
+    which colours there are (share of tokens that name all three, in any order).  Who knows these
+    and not their order is right on the first or last in 1/3; who also knows the item of the token's
+    own third, in 1/2.  Beside these numbers belong those of an untrained tower.
     """
-    return [row for axis in probes.AXES for row in _spread(states_of, geometry, steps, axis)]
+    return [row for axis in probes.AXES for row in _spread(states_of, steps, axis)]
 
 
-def _spread(states_of, geometry, steps, axis) -> list[dict]:
-    direction, vertical, grid = probes.AXES[axis][0], axis == "vertical", geometry.grid
-    shown, held = (
-        [t.stimulus for t in S.trials("squares", geometry, heldout) if t.direction == direction]
-        for heldout in (False, True)
-    )
-    taught, asked = states_of(shown), states_of(held)
-    tints, truth = (
-        torch.tensor([[SQUARE_COLOURS.index(i.colour) for i in s.items] for s in some])
-        for some in (shown, held)
-    )
-    owned = [tokens_of(box, geometry.px, grid) for box in shown[0].boxes]  # in every image
-    bands = [np.setdiff1d(strip(c, vertical, grid), np.concatenate(owned)) for c in range(3)]
-    rows, classes = [], len(SQUARE_COLOURS)
+def _spread(states_of, steps, axis) -> list[dict]:
+    vertical, rows, colours = axis == "vertical", [], len(SQUARE_COLOURS)
+    part = {}
+    for name in ("shown", "held"):
+        some = rows_of_squares(vertical, heldout=name == "held")
+        tints = [[SQUARE_COLOURS.index(i.colour) for i in s.items] for s in some]
+        part[name] = states_of(some), torch.tensor(tints), [_regions(s, vertical) for s in some]
 
-    def fit(groups, classes=classes):
-        """A probe, from groups of tokens with a label per image."""
-        x = torch.cat([taught[:, tokens].flatten(0, 1) for tokens, _ in groups])
-        y = torch.cat([label.repeat_interleave(len(tokens)) for tokens, label in groups])
-        return probes.fit(x, y, classes, steps, lr=1e-2)
+    def read(name, region):
+        """States (tokens, width) of a region ("object" or "free", place); each token's image."""
+        states, _, regions = part[name]
+        at = [r[region] for r in regions]
+        image = torch.tensor([k for k, tokens in enumerate(at) for _ in tokens])
+        return states[image, torch.from_numpy(np.concatenate(at))], image
 
-    def row(what, *right):
-        """Share of tokens read right, per image, whose tokens are not independent."""
-        per_image = torch.cat(right, 1).float().mean(1).numpy()
-        rows.append(R._row("h", what, axis, mean(per_image)))
+    def fit(groups, classes=colours):
+        """A probe, from (region, label of each image) groups."""
+        found = [(*read("shown", region), label) for region, label in groups]
+        y = torch.cat([label[image] for _, image, label in found])
+        return probes.fit(torch.cat([x for x, *_ in found]), y, classes, steps, lr=1e-2)
 
-    place = fit([(owned[c], torch.full((len(shown),), c)) for c in range(3)], 3)
-    for what, where in (("object tokens", owned), ("own strip's background", bands)):
-        row(f"place, {what}", *(place(asked[:, where[c]]).argmax(-1) == c for c in range(3)))
-    own = fit([(owned[c], tints[:, c]) for c in range(3)])
-    read = [own(asked[:, owned[c]]).argmax(-1) == truth[:, c, None] for c in range(3)]
-    row("own colour, object tokens", *read)
+    def row(what, groups):
+        """Share of tokens read right, per image: its tokens are not independent."""
+        right, image = (torch.cat(parts) for parts in zip(*groups, strict=True))
+        n = len(part["held"][1])
+        share = torch.zeros(n).index_add(0, image, right.float()) / image.bincount(minlength=n)
+        rows.append(R._row("h", what, axis, mean(share.numpy())))
+
+    tints, truth = part["shown"][1], part["held"][1]
+    place = fit([(("object", c), torch.full((len(tints),), c)) for c in range(3)], 3)
+    for what, region in (("object tokens", "object"), ("own third's background", "free")):
+        told = [read("held", (region, c)) for c in range(3)]
+        row(f"place, {what}",
+            [(place(x).argmax(-1) == c, image) for c, (x, image) in enumerate(told)])  # fmt: skip
+    own = fit([(("object", c), tints[:, c]) for c in range(3)])
+    told = [read("held", ("object", c)) for c in range(3)]
+    row("own colour, object tokens",
+        [(own(x).argmax(-1) == truth[image, c], image) for c, (x, image) in enumerate(told)],
+    )  # fmt: skip
     for what, item, far in (("first", 0, 2), ("last", 2, 0)):
-        read = fit([(bands[far], tints[:, item])])(asked[:, bands[far]]).argmax(-1)
-        row(f"{what} item's colour, far background", read == truth[:, item, None])
-        row(f"{what} item's: one of the three named", (read[..., None] == truth[:, None]).any(-1))
-    outer = np.concatenate([bands[0], bands[2]])
-    there = [fit([(outer, (tints == k).any(1).long())], 2)(asked[:, outer]) for k in range(classes)]
-    named = torch.stack(there)[..., 1].topk(3, 0).indices.sort(0).values  # (3, n, tokens)
-    row("which three colours, background", (named == truth.T.sort(0).values[..., None]).all(0))
+        probe, (x, image) = fit([(("free", far), tints[:, item])]), read("held", ("free", far))
+        named = probe(x).argmax(-1)
+        row(f"{what} item's colour, far background", [(named == truth[image, item], image)])
+        one = (named[:, None] == truth[image]).any(-1)
+        row(f"{what} item's: one of the three named", [(one, image)])
+    x, image = read("held", ("free", 0))
+    there = [fit([(("free", 0), (tints == k).any(1).long())], 2)(x)[:, 1] for k in range(colours)]
+    named = torch.stack(there, 1).topk(3).indices.sort(-1).values
+    row(
+        "which three colours, background",
+        [((named == truth[image].sort(-1).values).all(-1), image)],
+    )
     return rows
+
+
+def _regions(s: S.Stimulus, vertical: bool) -> dict[tuple[str, int], np.ndarray]:
+    """Tokens of each item, and of each third of the image without any that an item touches."""
+    touched = np.concatenate([tokens_of(box, PX, GRID, share=0.01) for box in s.boxes])
+    found = {("object", c): tokens_of(s.boxes[c], PX, GRID, share=0.5) for c in range(3)}
+    free = {("free", c): np.setdiff1d(strip(c, vertical, GRID), touched) for c in range(3)}
+    return found | free
 
 
 # --- who leads ------------------------------------------------------------------------
