@@ -18,14 +18,15 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dualmech import interventions as I
-from dualmech import load, probes
+from dualmech import edits as E
+from dualmech import probes
 from dualmech import report as R
 from dualmech import stimuli as S
 from dualmech.drawing import SQUARE_COLOURS
 from dualmech.metrics import mean, share
 from dualmech.regions import strip, tokens_of
 from dualmech.scenes import SceneStyle, scene
+from vlms.loading import load
 
 from .model import GRID, PX, build_model, build_processor
 from .stream import normalise
@@ -168,7 +169,7 @@ def removal_pooled(vlm, heldout: bool = True) -> list[dict]:
         trials = S.trials(task, vlm.geometry, heldout=heldout)
         if not trials:  # every trio of the shapes has a pair that training never shows
             continue
-        answers = I.answers(vlm, trials, visual=I.ordering_removed)
+        answers = E.answers(vlm, trials, visual=E.ordering_removed)
         found += [(t.direction, a == t.answer, a == t.candidates[1])
                   for t, a in zip(trials, answers, strict=True)]  # fmt: skip
     where = "held out" if heldout else "shown"
