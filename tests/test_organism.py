@@ -19,6 +19,7 @@ from dualmech import stimuli as S
 from organism import items
 
 TOY = T.toy(T.Recipe())
+CAPTION = T.toy(T.Recipe.of("caption"))
 RED, GREEN, BLUE = (drawing.Item("square", c) for c in ("red", "green", "blue"))
 
 
@@ -429,7 +430,8 @@ def test_the_stages_train_what_they_should_and_nothing_else(finished):
 
 @pytest.mark.parametrize("stage", T.STAGES)
 def test_a_stopped_stage_ends_where_an_unbroken_one_does(finished, tmp_path, stage):
-    recipe = replace(TOY, encoder_steps=3, lm_steps=2, polish=1, refine=3, settle=0)
+    recipe = replace(CAPTION if stage == "caption" else TOY, encoder_steps=3, lm_steps=2, polish=1,
+                     refine=3, settle=0)  # fmt: skip
     ends = {}
     for name in ("unbroken", "stopped"):
         out = tmp_path / name
@@ -456,6 +458,9 @@ def test_a_finished_run_is_not_run_again(finished):
     assert T.train(TOY, finished.parent, "cpu", compiled=False) == finished
     assert same(weights(finished), before)
     assert (finished.parent / "refine.jsonl").read_text() == logs
+    told = finished.parent / "recipe.json"  # of a run from before a setting was there
+    told.write_text(json.dumps({k: v for k, v in vars(TOY).items() if k != "gap"}))
+    assert T.train(TOY, finished.parent, "cpu", compiled=False) == finished
 
 
 def test_a_folder_of_another_recipe_is_refused(finished):
@@ -466,8 +471,73 @@ def test_a_folder_of_another_recipe_is_refused(finished):
 
 
 def test_an_unknown_objective():
-    with pytest.raises(ValueError, match="^objective is 'layout' or 'local', not 'global'$"):
+    with pytest.raises(ValueError, match="'global'; known: layout, local, caption$"):
         T.Recipe(objective="global")
+
+
+def test_captions_are_the_lesson_of_one_objective():
+    assert T.Recipe.of("caption").steps == {
+        "encoder": 700, "caption": 1500, "lm": 2300, "refine": 600,
+    }  # fmt: skip
+    assert T.Recipe.of("local") == T.Recipe("local")
+    assert list(T.Recipe().steps) == ["encoder", "lm", "refine"]
+    with pytest.raises(ValueError, match="'caption', and no other, needs caption_steps"):
+        T.Recipe("local", caption_steps=5)
+    with pytest.raises(ValueError, match="'caption', and no other, needs caption_steps"):
+        T.Recipe("caption")
+    with pytest.raises(ValueError, match="seen is a share of the tokens above 0 and up to 1"):
+        T.Recipe("caption", caption_steps=1, seen=0)
+
+
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory):
+    """A toy run of the objective "caption" from beginning to end."""
+    return T.train(CAPTION, tmp_path_factory.mktemp("run") / "toy", "cpu", compiled=False)
+
+
+def test_the_language_model_reads_the_tower_that_wrote_captions(captioned):
+    from safetensors.torch import load_file
+
+    towers = [load_file(captioned.parent / f"{stage}.safetensors")
+              for stage in ("encoder", "caption")]  # fmt: skip
+    end = dualmech.load(captioned, device="cpu").model.state_dict()
+    before, after = ({f"model.vision_tower.{k}": v for k, v in tower.items()} for tower in towers)
+    assert all(torch.equal(end[name], value) for name, value in after.items())
+    read = "model.vision_tower.encoder.layers.0.mlp.fc1.weight"
+    assert not torch.equal(before[read], after[read])
+    for stage in ("encoder", "caption", "lm", "refine"):
+        rows = [json.loads(line) for line in (captioned.parent / f"{stage}.jsonl").open()]
+        assert rows[-1]["step"] == {"encoder": 4, "caption": 3, "lm": 4, "refine": 2}[stage]
+    assert not any("captioner" in name for name in end)
+
+
+def test_without_steps_of_labels_captions_start_from_random_weights(tmp_path):
+    T.train(replace(CAPTION, encoder_steps=0), tmp_path, "cpu", compiled=False)
+    from safetensors.torch import load_file
+
+    start = T.build_model(len(T.build_processor().tokenizer), 0).model.vision_tower.state_dict()
+    assert same(load_file(tmp_path / "encoder.safetensors"), start)
+
+
+@pytest.mark.parametrize(("seen", "tokens"), [(1.0, 144), (0.5, 72), (0.25, 36)])
+def test_captions_are_written_from_a_share_of_the_tokens(captioned, seen, tokens):
+    recipe = replace(CAPTION, seen=seen)
+    trainer = T.Trainer(recipe, "caption", captioned.parent, "cpu", compiled=False)
+    batch = next(iter(T.Stream(recipe, "caption", 0, 1)))
+    shown = []
+    trainer.captioner.norm.register_forward_pre_hook(lambda _, args: shown.append(args[0]))
+    states = []
+    tower = trainer.tower
+    trainer.tower = lambda x: states.append(tower(x)) or states[-1]
+    loss, told = trainer.caption_loss(batch, 0)
+    assert set(told) == {"words", "first"}
+    first, again = shown[0], states[0]
+    assert first.shape[1] == tokens
+    found = (first[:, :, None] == again[:, None]).all(-1)
+    assert (found.sum(-1) == 1).all(), "each shown token is one of the tower's"
+    assert (found.sum(1) <= 1).all(), "and none is shown twice"
+    loss.backward()
+    assert trainer.model.model.vision_tower.embeddings.patch_embedding.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(("objective", "stats"),
@@ -541,6 +611,30 @@ def test_one_turn_does_not_see_another(language, tokenizer, step):
     assert loss_of([first, others[0]], 1) == loss_of([first, ("name " * 10, "key")], 1)
     assert loss_of([others[0], first], 2) == loss_of([("name " * 10, "key"), first], 2)
     assert loss_of([first, others[0]], 2) != loss_of([first, others[1]], 2), "its own words do"
+
+
+def test_questions_may_stand_at_random_distances_from_the_image(language):
+    batch, seen = next(iter(T.Stream(TOY, "lm", 0, 1))), []
+    run = language.lm
+    language.lm = lambda x, mask, place: seen.append(place) or run(x, mask, place)
+    recipe = language.recipe
+    for gap in (0, 5):
+        language.recipe = replace(recipe, gap=gap, shuffled=0.0)
+        with torch.no_grad():
+            language.lm_loss(batch, 0)
+    near, far = seen
+    assert torch.equal(near[:, :145], torch.arange(145).expand(8, -1))
+    assert torch.equal(near[:, :145], far[:, :145]), "the image stays where it is"
+    moved = far[:, 145:] - near[:, 145:]
+    assert (moved == moved[:, :1]).all(), "a dialogue moves as a whole"
+    assert len(set(moved[:, 0].tolist())) > 2 and 0 <= moved.min() and moved.max() <= 5
+
+
+def test_a_recipe_may_ask_for_more_layers(tmp_path):
+    trainer = T.Trainer(replace(TOY, layers=12), "encoder", tmp_path, "cpu", compiled=False)
+    assert len(trainer.model.model.language_model.layers) == 12
+    plain = T.Trainer(TOY, "encoder", tmp_path, "cpu", compiled=False)
+    assert len(plain.model.model.language_model.layers) == 8
 
 
 def test_some_batches_are_shuffled_and_some_samples_tiled(language):

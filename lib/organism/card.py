@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from dualmech.stimuli import MINI
 
 from .model import TOKENS
-from .recipe import STAGES
+from .recipe import Recipe
 
 CARD = """# {name}: a model organism for spatial reasoning
 
@@ -29,10 +29,9 @@ shapes and eight small objects, in one word, from a vocabulary of {vocab} words.
 - **Shares with real VLMs**: the Hugging Face LLaVA classes, a vision transformer trained before
   and frozen while the language model learns, a two-layer projector, raster-ordered visual tokens
   before the question in a causal language model with rotary positions.
-- **Differs**: size, vocabulary and images; an encoder taught positions and layouts by labels (real
-  ones learn them from captions); samples with shuffled or tile-encoded visual tokens that make
-  each of the two mechanisms unreliable in turn. A result on this model is a result on this
-  model alone.
+- **Differs**: size, vocabulary and images; {taught}; samples with shuffled or
+  tile-encoded visual tokens that make each of the two mechanisms unreliable in turn. A result on
+  this model is a result on this model alone.
 - **Asked about neighbours**: "to the left of" means the next item to the left of the item that is
   named, which may be any item of the row. (Asked for the ends of rows alone, the word of direction
   decides, and the model learns to ignore the item that the question names.)
@@ -46,6 +45,14 @@ DOES = {
     "layout": "every token names the item under it and its own row and column, and a random "
     "quarter of the tokens must tell the layout.",
     "local": "every token names the item under it, and nothing else.",
+    "caption": "every token names the item under it; then a decoder that is told no positions "
+    "writes captions from the tokens, and these alone speak of order.",
+}
+TAUGHT = {
+    "layout": "an encoder taught positions and layouts by labels (real\n  ones learn them from "
+    "captions)",
+    "local": "an encoder taught by labels alone, which name no position",
+    "caption": "an encoder taught what is under each token by labels\n  before it sees captions",
 }
 
 
@@ -56,7 +63,7 @@ def ship(out: Path, to: Path) -> Path:
     for file in sorted((out / "model").iterdir()):
         shutil.copyfile(file, to / file.name)
     logs = {}
-    for stage in STAGES:
+    for stage in Recipe(**recipe).steps:
         lines = (out / f"{stage}.jsonl").read_text().splitlines()
         logs[stage] = [json.loads(line) for line in lines]
     told = {"recipe": recipe, "log": logs} | json.loads((out / "made.json").read_text())
@@ -74,6 +81,7 @@ def ship(out: Path, to: Path) -> Path:
         objective=recipe["objective"],
         seed=recipe["seed"],
         does=DOES[recipe["objective"]],
+        taught=TAUGHT[recipe["objective"]],
     )
     (to / "README.md").write_text(card)
     files = [f for f in sorted(to.iterdir()) if f.name != "hashes.json"]

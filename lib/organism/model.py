@@ -49,8 +49,8 @@ def build_processor():
     )  # fmt: skip
 
 
-def build_model(vocab: int, seed: int = 0, attn: str = "eager"):
-    """A LLaVA model of about 2.3 million random weights (SigLIP tower, Llama LM)."""
+def build_model(vocab: int, seed: int = 0, layers: int = 8, attn: str = "eager"):
+    """A LLaVA model of about 2.3 million random weights (SigLIP tower, Llama LM of `layers`)."""
     from transformers import (
         LlamaConfig,
         LlavaConfig,
@@ -64,7 +64,7 @@ def build_model(vocab: int, seed: int = 0, attn: str = "eager"):
         num_attention_heads=4, image_size=MINI.side, patch_size=PX, vision_use_head=False,
     )  # fmt: skip
     text = LlamaConfig(
-        vocab_size=vocab, hidden_size=width, intermediate_size=320, num_hidden_layers=8,
+        vocab_size=vocab, hidden_size=width, intermediate_size=320, num_hidden_layers=layers,
         num_attention_heads=2, num_key_value_heads=2, head_dim=64, tie_word_embeddings=True,
         max_position_embeddings=512, pad_token_id=0, bos_token_id=1, eos_token_id=2,
         initializer_range=0.08,  # 1/sqrt(width): the default 0.02 starts on a long plateau

@@ -3,8 +3,10 @@
 Stage 1 trains the vision tower on labels that the drawing program knows.  Objective
 "layout" (``mini``) asks every token for the item under it, for its own row and column, and
 asks a random quarter of the tokens for the layout (which item is left-most, top-most, ...).
-Objective "local" (``mini-local``) asks only for the item under each token.  Stage 2 freezes
-the tower and trains projector and language model on packed dialogues, the same for both.
+Objective "local" (``mini-local``) asks only for the item under each token.  Objective "caption"
+asks for that first, and then a small decoder writes captions from the tower's output
+(`captions`): they are all it is told of order.  Stage 2 freezes the tower and trains projector
+and language model on packed dialogues, the same for all.
 Stage 3 goes on from there with half of the coloured items in random outlines, and averages its
 weights.
 
@@ -27,7 +29,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-STAGES = {"encoder": 1, "lm": 2, "refine": 4}  # part of the seed of each batch
+OBJECTIVES = ("layout", "local", "caption")
+STAGES = {"encoder": 1, "caption": 6, "lm": 2, "refine": 4}  # part of the seed of each batch
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,16 @@ class Recipe:
     encoder_steps: int = 1200
     read_only: int = 300  # first steps in which the layout is read but does not train the tower
     encoder_batch: int = 128
+    caption_steps: int = 0  # of the objective "caption", after the encoder's steps of labels
+    captions: int = 3  # captions written about each image
+    seen: float = 1.0  # share of the tower's tokens that the captions are written from
     lm_steps: int = 2000
     polish: int = 300  # more steps of stage 2, with unnamed colours and shapes, at a lower rate
     refine: int = 600  # steps of stage 3
     settle: int = 400  # first steps of stage 3, whose weights do not enter the average
     lm_batch: int = 64
+    layers: int = 8  # of the language model
+    gap: int = 0  # most positions that a sample's questions stand further from the image
     lr: float = 1.5e-3
     shuffled: float = 0.2  # share of batches with a shuffled quarter of the visual tokens
     tiled: float = 0.25  # share of the other samples whose tokens come from tiles
@@ -52,10 +60,35 @@ class Recipe:
     outlined: float = 0.5  # in stage 3: share of coloured items with a random outline
 
     def __post_init__(self):
-        if self.objective not in ("layout", "local"):
-            raise ValueError(f"objective is 'layout' or 'local', not {self.objective!r}")
+        if self.objective not in OBJECTIVES:
+            raise ValueError(
+                f"unknown objective {self.objective!r}; known: {', '.join(OBJECTIVES)}"
+            )
+        if (self.objective == "caption") != (self.caption_steps > 0):
+            raise ValueError("objective 'caption', and no other, needs caption_steps")
+        if not 0 < self.seen <= 1:
+            raise ValueError(f"seen is a share of the tokens above 0 and up to 1, not {self.seen}")
         if self.settle >= self.refine > 0:
             raise ValueError(f"no step of {self.refine} is left to average after {self.settle}")
+
+    @classmethod
+    def of(cls, objective: str, seed: int = 0) -> Recipe:
+        """The full recipe of an objective."""
+        if objective != "caption":
+            return cls(objective, seed)
+        return cls(objective, seed, encoder_steps=700, caption_steps=1500, tiled=0.06)
+
+    @property
+    def towers(self) -> list[str]:
+        """The stages that train the tower; the language model reads that of the last."""
+        return ["encoder", "caption"] if self.objective == "caption" else ["encoder"]
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """Steps of each stage, in order."""
+        told = {"encoder": self.encoder_steps, "caption": self.caption_steps}
+        more = {"lm": self.lm_steps + self.polish, "refine": self.refine}
+        return {name: told[name] for name in self.towers} | more
 
 
 def _schedule(step: int, steps: int, warm: int) -> float:
@@ -66,8 +99,8 @@ def _schedule(step: int, steps: int, warm: int) -> float:
 
 def rate(recipe: Recipe, stage: str, step: int) -> float:
     """Learning rate of a step, in parts of the recipe's."""
-    if stage == "encoder":
-        return _schedule(step, recipe.encoder_steps, 100)
+    if stage in ("encoder", "caption"):
+        return _schedule(step, recipe.steps[stage], 100)
     if stage == "refine":  # constant: the average of the weights takes the place of a decay
         return 0.4 * min(1, (step + 1) / 20)
     if step < recipe.lm_steps:
@@ -77,5 +110,6 @@ def rate(recipe: Recipe, stage: str, step: int) -> float:
 
 def toy(recipe: Recipe) -> Recipe:
     """The recipe cut down to a few steps, to see that everything runs."""
-    return replace(recipe, encoder_steps=4, encoder_batch=8, lm_steps=3, polish=1,
-                   refine=2, settle=1, lm_batch=8)  # fmt: skip
+    captions = min(3, recipe.caption_steps)
+    return replace(recipe, encoder_steps=4, encoder_batch=8, caption_steps=captions, lm_steps=3,
+                   polish=1, refine=2, settle=1, lm_batch=8)  # fmt: skip

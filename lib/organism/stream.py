@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from .captions import caption, encoded
 from .dialogues import dialogue, pack
 from .images import layout_labels, token_labels, training_stimulus
 from .model import GRID, build_processor
@@ -41,6 +42,10 @@ class Stream(IterableDataset):
         if self.stage == "encoder":
             out["tokens"] = np.stack([token_labels(s) for s in drawn])
             out["layout"] = np.stack([layout_labels(s) for s in drawn])
+        elif self.stage == "caption":
+            talk = random.Random(str(key))
+            told = [[caption(s, talk) for _ in range(recipe.captions)] for s in drawn]
+            out["ids"] = np.array([encoded(captions, self.tokenizer) for captions in told])
         else:
             talk = random.Random(str(key))
             packed = [pack(dialogue(s, talk), self.tokenizer, talk) for s in drawn]

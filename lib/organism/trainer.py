@@ -1,4 +1,4 @@
-"""The three stages of training, checkpointed: a run that was stopped goes on where it was."""
+"""The stages of training, checkpointed: a run that was stopped goes on where it was."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from vlms.machine import check_device
 
+from .captions import Captioner, caption_loss
 from .images import KINDS, QUERIES, TINTS
 from .model import GRID, SPECIAL, TOKENS, build_model, build_processor
 from .recipe import STAGES, Recipe, rate
@@ -94,16 +95,21 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, stage: str, out: Path, device: str, compiled: bool = True):
         self.recipe, self.stage, self.out, self.device = recipe, stage, out, device
-        self.steps = {"encoder": recipe.encoder_steps, "lm": recipe.lm_steps + recipe.polish,
-                      "refine": recipe.refine}[stage]  # fmt: skip
-        self.model = build_model(len(build_processor().tokenizer), recipe.seed).to(device)
+        self.steps = recipe.steps[stage]
+        self.processor = build_processor()
+        self.tokenizer = self.processor.tokenizer
+        self.model = build_model(len(self.tokenizer), recipe.seed, recipe.layers).to(device)
         torch.manual_seed(recipe.seed + 1)
         core = self.model.model
         if stage == "encoder":
             self.heads = Heads().to(device)
             self.trained = nn.ModuleDict({"tower": core.vision_tower, "heads": self.heads})
-        else:
+        elif stage == "caption":
             core.vision_tower.load_state_dict(load_file(out / "encoder.safetensors"))
+            self.captioner = Captioner(len(self.tokenizer)).to(device)
+            self.trained = nn.ModuleDict({"tower": core.vision_tower, "captioner": self.captioner})
+        else:
+            core.vision_tower.load_state_dict(load_file(out / f"{recipe.towers[-1]}.safetensors"))
             core.vision_tower.requires_grad_(False)
             self.trained = nn.ModuleDict(
                 {"projector": core.multi_modal_projector, "lm": core.language_model}
@@ -157,6 +163,16 @@ class Trainer:
         early = step < self.recipe.read_only
         return self.heads(states, batch, keep, self.recipe.objective == "layout", early)
 
+    def caption_loss(self, batch, step):
+        states = self.tower(normalise(batch["pixels"]))
+        count = round(self.recipe.seen * TOKENS)
+        if count < TOKENS:
+            rng = np.random.RandomState([self.recipe.seed, step, STAGES["caption"] + 1])
+            keep = np.stack([rng.permutation(TOKENS)[:count] for _ in range(len(states))])
+            keep = torch.from_numpy(keep).to(self.device)
+            states = states.gather(1, keep[..., None].expand(-1, -1, states.shape[-1]))
+        return caption_loss(self.captioner, states, batch["ids"], self.tokenizer)
+
     def visual_states(self, pixels: Tensor, tiled: int) -> Tensor:
         """Frozen tower's output (n, TOKENS, D); the first `tiled` images are encoded in tiles."""
         with torch.no_grad():
@@ -179,14 +195,14 @@ class Trainer:
             states = states.gather(1, order[..., None].expand(-1, -1, states.shape[-1]))
             at = np.stack([np.sort(rng.permutation(TOKENS)[:count]) for _ in range(n)])
             spots = torch.from_numpy(at).to(self.device) + 1
+        text = batch["place"] + TOKENS + 1
+        if self.recipe.gap:
+            text = text + torch.from_numpy(rng.randint(0, self.recipe.gap + 1, (n, 1))).to(text)
         visual = self.model.model.multi_modal_projector(states)
         embed = self.model.get_input_embeddings()
         first = embed(torch.full((n, 1), SPECIAL.index("<s>"), device=self.device))
         x = torch.cat([first.to(visual.dtype), visual, embed(batch["ids"]).to(visual.dtype)], 1)
-        place = torch.cat(
-            [torch.zeros(n, 1, dtype=torch.long, device=self.device), spots,
-             batch["place"] + TOKENS + 1], 1
-        )  # fmt: skip
+        place = torch.cat([torch.zeros(n, 1, dtype=torch.long, device=self.device), spots, text], 1)
         hidden = self.lm(x, dialogue_mask(batch["segment"], count), place)[:, 1 + count :]
         want = batch["target"]
         logits = self.model.lm_head(hidden[want != -100]).float()
@@ -206,8 +222,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr * rate(self.recipe, self.stage, step)
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-            loss_of = self.encoder_loss if self.stage == "encoder" else self.lm_loss
-            loss, stats = loss_of(batch, step)
+            losses = {"encoder": self.encoder_loss, "caption": self.caption_loss}
+            loss, stats = losses.get(self.stage, self.lm_loss)(batch, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
@@ -249,7 +265,6 @@ class Trainer:
                     log.write(json.dumps(row) + "\n")
                     log.flush()
                     seen = {}
-                if (step + 1) % 200 == 0 or step + 1 == self.steps:
                     self.save(step + 1)
         if self.average and self.steps:
             self.trained.load_state_dict(self.average.module.state_dict())
@@ -273,24 +288,34 @@ def train(recipe: Recipe, out: Path, device: str = "auto", compiled: bool = True
     check_device(device)
     out.mkdir(parents=True, exist_ok=True)
     told = out / "recipe.json"
-    if told.exists() and json.loads(told.read_text()) != asdict(recipe):
+    if told.exists() and Recipe(**json.loads(told.read_text())) != recipe:
         raise ValueError(f"{out} holds a run of another recipe; choose another folder")
     told.write_text(json.dumps(asdict(recipe), indent=1))
-    if not (out / "encoder.safetensors").exists():
-        stage = Trainer(recipe, "encoder", out, device, compiled)
+    for name in recipe.steps:
+        if name != "refine" and (out / f"{name}.safetensors").exists():
+            continue
+        stage = Trainer(recipe, name, out, device, compiled)
         stage.run()
-        keep(stage.model.model.vision_tower, out / "encoder.safetensors")
-    if not (out / "lm.safetensors").exists():
-        stage = Trainer(recipe, "lm", out, device, compiled)
-        stage.run()
-        keep(stage.trained, out / "lm.safetensors")
-    stage = Trainer(recipe, "refine", out, device, compiled)
-    stage.run()
+        if name != "refine":
+            tower = stage.model.model.vision_tower
+            keep(tower if name in recipe.towers else stage.trained, out / f"{name}.safetensors")
     made = {
         "versions": {p: metadata.version(p) for p in ("torch", "transformers", "numpy")},
         "device": f"{device}, {torch.get_num_threads()} threads",
     }
     (out / "made.json").write_text(json.dumps(made, indent=1))
-    stage.model.save_pretrained(out / "model")
-    build_processor().save_pretrained(out / "model")
-    return out / "model"
+    return written(stage, out / "model")
+
+
+def snapshot(out: Path) -> Path:
+    """Write a run amid stage 2 as a checkpoint folder, to be measured.  Returns its path."""
+    recipe = Recipe(**json.loads((out / "recipe.json").read_text()))
+    stage = Trainer(recipe, "lm", out, "cpu", compiled=False)
+    return written(stage, out / f"lm-{stage.start}")
+
+
+def written(stage: Trainer, folder: Path) -> Path:
+    """A stage's model as a checkpoint folder."""
+    stage.model.save_pretrained(folder)
+    stage.processor.save_pretrained(folder)
+    return folder
