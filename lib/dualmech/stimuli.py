@@ -3,18 +3,15 @@
 Sources: canvas geometry, item sets and prompts follow the paper's released code (Sec. 3.1 and
 Table 4; `data/paper.json` has the details).  Draws come from a seeded `numpy.random.RandomState`,
 whose stream is frozen by NumPy's policy, so that a seed gives the same bytes on every machine.
-Pairs alone come from a `random.Random`, as the authors' do: seed 0 begins with their tuples.
 """
 
 from __future__ import annotations
 
-import random
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
-from itertools import islice, permutations
+from itertools import permutations
 
 import numpy as np
 from PIL import Image
@@ -101,15 +98,14 @@ class Trial:
         return [item.answer for item in self.stimulus.items]
 
 
-def task_items(task: str, geometry: Geometry = MINI) -> list[drawing.Item]:
-    """The items of a task on this canvas.  Raises ValueError for an unknown task."""
-    colours = ["orange" if c in geometry.without else c for c in drawing.SQUARE_COLOURS]
+def task_items(task: str) -> list[drawing.Item]:
+    """The items of a task.  Raises ValueError for an unknown task."""
     if task == "squares":
-        return [drawing.Item("square", c) for c in colours]
+        return [drawing.Item("square", c) for c in drawing.SQUARE_COLOURS]
     if task == "shapes":
-        return [drawing.Item(s, c) for s, c in zip(drawing.SHAPES, colours, strict=True)]
+        return [drawing.Item(s, c) for s, c in drawing.SHAPE_PAIRS]
     if task == "objects":
-        return [drawing.Item(o) for o in drawing.OBJECTS if o not in geometry.without]
+        return [drawing.Item(o) for o in drawing.OBJECTS]
     raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
 
 
@@ -151,11 +147,11 @@ def trial(items, direction: str, task: str, geometry: Geometry = MINI) -> Trial:
 
 
 def trials(task: str, geometry: Geometry = MINI, heldout: bool | None = None) -> list[Trial]:
-    """Every ordered triple x four directions (480, 480, 1344 trials; Pixtral 840 in the last).
+    """Every ordered triple x four directions (480, 480, 1344 trials; paper Sec. 3.1).
 
     heldout: keep only triples the shipped models never saw (True) or could see (False).
     """
-    triples = permutations(task_items(task, geometry), 3)
+    triples = permutations(task_items(task), 3)
     kept = [t for t in triples if heldout is None or is_heldout(t) == heldout]
     return [trial(t, d, task, geometry) for d in DIRECTIONS for t in kept]
 
@@ -206,92 +202,54 @@ class Pair:
     targets: dict[str, str]
 
 
-DRAWS = 2000  # tuples that are drawn at most, as in the released build_cf_pairs.py
-
-
 def last_token_pairs(
     task: str, direction: str, n: int, seed: int = 0, geometry: Geometry = MINI,
     heldout: bool | None = None,
 ) -> list[Pair]:  # fmt: skip
-    """n different pairs for last-token patching (paper Sec. 5.1; released last_token_exp).
+    """Pairs for last-token patching (paper Sec. 5.1; released last_token_exp/src/data.py).
 
     Five distinct items c0..c4, reference c1.  For left and above: clean (c0, c1, c2) and
     counterfactual (c4, c1, c3) with the opposite question, so that its answer is c3.  For
     right and below both images are mirrored.  Targets: "clean" c0, "ordering" c2 (the clean
-    image's item at the counterfactual answer's place), "attribute" c3.  The squares have seven
-    colours, as the published pairs do.
+    image's item at the counterfactual answer's place), "attribute" c3.
     """
-    return _first(n, _last_token_pairs(task, direction, seed, geometry, heldout), task, heldout)
+    turn, out = -1 if direction in ("right", "below") else 1, []
+    for c in _drawn_items(task, 5, n, seed, heldout, ((0, 1, 2), (4, 1, 3))):
+        clean, other = (c[0], c[1], c[2])[::turn], (c[4], c[1], c[3])[::turn]
+        targets = {"clean": c[0].answer, "ordering": c[2].answer, "attribute": c[3].answer}
+        asked = trial(clean, direction, task, geometry)
+        out.append(Pair(asked, trial(other, OPPOSITE[direction], task, geometry), targets))
+    return out
 
 
 def swap_pairs(
     task: str, direction: str, n: int, seed: int = 0, geometry: Geometry = MINI,
     heldout: bool | None = None,
 ) -> list[Pair]:  # fmt: skip
-    """n different pairs for region swaps (paper Sec. 5.3; released criss_cross_patching).
+    """Pairs for region swaps (paper Sec. 5.3; released criss_cross_patching/src/data.py).
 
     The counterfactual shows the same items in mirror order under the same question.
     Targets: "clean" (answer unchanged, c0) and "flipped" (the mirror image's answer, c2).
     """
-    return _first(n, _swap_pairs(task, direction, seed, geometry, heldout), task, heldout)
+    out = []
+    for c in _drawn_items(task, 3, n, seed, heldout, ((0, 1, 2),)):
+        clean, other = (trial(x, direction, task, geometry) for x in (c, c[::-1]))
+        out.append(Pair(clean, other, {"clean": clean.answer, "flipped": other.answer}))
+    return out
 
 
-def answered_pairs(
-    vlm, kind: str, task: str, direction: str, n: int = 50, seed: int = 0,
-    heldout: bool | None = None, answers: Callable | None = None,
-) -> list[Pair]:  # fmt: skip
-    """Pairs that a model answers right, both images: of all words, the right one comes first.
-
-    kind: "last token" or "swap"; answers(trials) -> words, `vlm.answer` if not given.  Draws until
-    n are found, as the released code does, or DRAWS have no more.  Raises ValueError for others.
-    """
-    if kind not in PAIRS:
-        raise ValueError(f"unknown kind of pairs {kind!r}; known: {', '.join(PAIRS)}")
-    drawn, found = PAIRS[kind](task, direction, seed, vlm.geometry, heldout), []
-    while len(found) < n and (some := list(islice(drawn, 32))):
-        asked = [t for p in some for t in (p.clean, p.counterfactual)]
-        shown, questions = [t.stimulus.image for t in asked], [t.question for t in asked]
-        told = answers(asked) if answers else vlm.answer(shown, questions)
-        right = [a == t.answer for a, t in zip(told, asked, strict=True)]
-        found += [p for p, *ok in zip(some, right[::2], right[1::2], strict=True) if all(ok)]
-    return found[:n]
-
-
-def _last_token_pairs(task, direction, seed, geometry, heldout) -> Iterator[Pair]:
-    pool, turn = task_items(task, geometry), -1 if direction in ("right", "below") else 1
+def _drawn_items(task: str, many: int, n: int, seed: int, heldout, images) -> list[tuple]:
+    """n draws of distinct items, of which each image (indices) is held out as asked."""
+    rng, items, out = np.random.RandomState(seed), task_items(task), []
     if task == "squares":
-        pool = [drawing.Item("square", c) for c in (*drawing.SQUARE_COLOURS, "orange")]
-    for c in _drawn_items(pool, 5, seed, heldout, ((0, 1, 2), (4, 1, 3))):
-        clean, other = (c[0], c[1], c[2])[::turn], (c[4], c[1], c[3])[::turn]
-        targets = {"clean": c[0].answer, "ordering": c[2].answer, "attribute": c[3].answer}
-        asked = trial(clean, direction, task, geometry)
-        yield Pair(asked, trial(other, OPPOSITE[direction], task, geometry), targets)
-
-
-def _swap_pairs(task, direction, seed, geometry, heldout) -> Iterator[Pair]:
-    turn = -1 if direction in ("right", "below") else 1
-    for c in _drawn_items(task_items(task, geometry), 3, seed, heldout, ((0, 1, 2),)):
-        clean, other = (trial(x, direction, task, geometry) for x in (c[::turn], c[::-turn]))
-        yield Pair(clean, other, {"clean": clean.answer, "flipped": other.answer})
-
-
-PAIRS = {"last token": _last_token_pairs, "swap": _swap_pairs}
-
-
-def _drawn_items(pool, many: int, seed: int, heldout, images) -> Iterator[tuple]:
-    """Different tuples of different items, in the order in which the released code draws them, of
-    which each image (indices) is held out as asked."""
-    rng = random.Random(seed)
-    for c in dict.fromkeys(tuple(rng.sample(pool, many)) for _ in range(DRAWS)):
+        items.append(drawing.Item("square", "orange"))
+    for _ in range(1000 * n):
+        if len(out) == n:
+            return out
+        c = tuple(items[i] for i in rng.permutation(len(items))[:many])
         if heldout is None or all(is_heldout([c[i] for i in image]) == heldout for image in images):
-            yield c
-
-
-def _first(n: int, pairs: Iterator[Pair], task: str, heldout) -> list[Pair]:
-    found = list(islice(pairs, n))
-    if len(found) == n:
-        return found
-    raise ValueError(f"fewer than {n} pairs of {task!r} fit heldout={heldout}: {len(found)} do")
+            out.append(c)
+    raise ValueError(f"fewer than {n} pairs of {task!r} fit heldout={heldout}")
 
 
 def __getattr__(name: str):
