@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import zlib
 from pathlib import Path
 
@@ -74,7 +75,13 @@ def snapshot(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
     who = ["-c", "user.name=replay", "-c", "user.email=replay@localhost"]
-    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "replay"]):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        [*who, "commit", "-q", "-m", "replay"],
+        ["tag", f"v{version}"],  # which the cell installs
+    ):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
 

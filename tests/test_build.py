@@ -1,20 +1,28 @@
 """The build on a toy book: what runs again when what changes."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import nbformat
+import psutil
 import pytest
 
-from bookbuild import build
+from bookbuild import build, inputs, watch
 
 CODE = "from pathlib import Path\nprint('data says', Path({path!r}).read_text())"
 
 
 @pytest.fixture
 def book(tmp_path):
-    for folder in ("chapters", "lib/dualmech", "data"):
+    for folder in ("chapters", "lib/dualmech", "lib/organism", "lib/live", "data"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "lib/dualmech/__init__.py").write_text("")
+    (tmp_path / "lib/organism/__init__.py").write_text("from . import train")
+    (tmp_path / "lib/organism/train.py").write_text("def f():\n    from dualmech import load")
+    (tmp_path / "lib/live/__init__.py").write_text("")
     (tmp_path / "data/number.txt").write_text("one")
     (tmp_path / "requirements.lock").write_text("torch==1\n")
     (tmp_path / "_config.yml").write_text(
@@ -43,8 +51,9 @@ def write(book, text=None, code=None):
 
 
 def digest(book) -> str:
-    notebook = nbformat.read(book / "chapters/a.ipynb", 4)
-    return build.digest(build.bare(notebook), build.fingerprints(book))
+    notebook = build.bare(nbformat.read(book / "chapters/a.ipynb", 4))
+    files = inputs.of(notebook, inputs.fingerprints(book), inputs.packages(book))
+    return inputs.digest(notebook, files)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +67,33 @@ def digest(book) -> str:
     ],
 )
 def test_a_change_in_any_input_is_seen(book, path):
+    write(book, code="import dualmech as dm")
     before = digest(book)
     (book / path).parent.mkdir(parents=True, exist_ok=True)
     (book / path).write_text("changed")
     assert digest(book) != before
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("import numpy", set()),
+        ("import dualmech as dm", {"dualmech"}),
+        ("if True:\n    from dualmech.stimuli import Item", {"dualmech"}),
+        ("import organism.train", {"organism", "dualmech"}),  # by way of a function of it
+        ("%pip install x\n!ls\nimport live", {"live"}),
+        ("!python -m organism out", {"organism", "dualmech"}),
+        ("subprocess.run([sys.executable, '-m', 'live'])", {"live"}),
+        ("this does not parse", set()),
+    ],
+)
+def test_a_chapter_needs_what_it_imports_and_what_that_imports(book, code, needed):
+    assert inputs.needed([code], inputs.packages(book)) == needed
+    write(book, code=code)
+    for package in ("dualmech", "organism", "live"):
+        before = digest(book)
+        (book / "lib" / package / "page.js").write_text("new")
+        assert (digest(book) != before) == (package in needed), package
 
 
 @pytest.mark.parametrize(
@@ -91,6 +123,7 @@ def test_a_moved_or_deleted_input_is_seen(book):
 
 
 def test_code_and_its_tags_count_but_text_outputs_and_caches_do_not(book):
+    write(book, code="import dualmech")
     before = digest(book)
     write(book, text="New words.")
     (book / "lib/dualmech/__pycache__").mkdir()
@@ -171,3 +204,140 @@ def test_side_by_side_a_chapter_that_collects_results_waits_for_the_others(book)
     assert build.refresh(book, jobs=2) == ["a.ipynb", "b.ipynb"]
     again = nbformat.read(executed / "a.ipynb", 4).cells[1].outputs[0].text
     assert again == shown["a"].strip() + "d\n"
+
+
+def test_a_chapter_in_a_folder_below_is_built_like_the_others(book):
+    deeper = book / "chapters/deeper"
+    deeper.mkdir()
+    (book / "chapters/a.ipynb").rename(deeper / "a.ipynb")
+    write(book, code="1 + 1")
+    (book / "_toc.yml").write_text(
+        "format: jb-book\nroot: chapters/a\nchapters: [{file: chapters/deeper/a}]\n"
+    )
+    assert build.refresh(book) == ["a.ipynb", "a.ipynb"]
+    page = build.build_html(book).with_name("chapters") / "deeper/a.html"
+    assert "data says one" in page.read_text()
+    assert build.refresh(book) == []
+
+
+# --- what can go wrong -------------------------------------------------------------------
+
+
+def test_a_cut_copy_is_made_again(book, capsys):
+    build.refresh(book)
+    copy = book / "_build/executed/chapters/a.ipynb"
+    whole = copy.read_text()
+    copy.write_text(whole[: len(whole) // 2])
+    assert build.refresh(book) == ["a.ipynb"]
+    assert "a.ipynb: its executed copy is damaged" in capsys.readouterr().out
+    assert "data says one" in copy.read_text()
+
+
+def test_a_copy_that_cannot_be_written_leaves_the_old_one(book):
+    path = book / "chapters/a.ipynb"
+    notebook, before = nbformat.read(path, 4), path.read_text()
+    notebook.cells[0].metadata["odd"] = object()
+    with pytest.raises(TypeError):
+        build.write(notebook, path)
+    assert path.read_text() == before
+
+
+def test_a_second_build_waits_for_the_first(book):
+    with build.alone(book):
+        second = subprocess.Popen(
+            [sys.executable, "-m", "bookbuild.build"], cwd=book, stdout=subprocess.PIPE, text=True
+        )
+        assert "another build is running" in second.stdout.readline()
+        assert not (book / "_build/executed").exists()
+    said, _ = second.communicate()
+    assert second.returncode == 0 and "1 chapters ran" in said
+
+
+def test_who_ends_the_builder_ends_its_kernels(book):
+    said = book / "kernel.txt"
+    write(
+        book,
+        code=f"import os, time\nopen({str(said)!r}, 'w').write(str(os.getpid()))\ntime.sleep(300)",
+    )
+    builder = subprocess.Popen([sys.executable, "-m", "bookbuild.build"], cwd=book)
+    wait(lambda: said.exists() and said.read_text())
+    kernel = psutil.Process(int(said.read_text()))
+    builder.send_signal(signal.SIGKILL)
+    builder.wait()
+    wait(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE)
+
+
+def wait(until, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+def test_a_chapter_that_prints_without_end_is_stopped_by_name(book, capsys):
+    write(book, code="for _ in range(100):\n    print('x' * 1_000_000)")
+    with pytest.raises(build.BuildError, match="a.ipynb"):
+        build.refresh(book)
+    log = capsys.readouterr().out
+    assert "running chapters/a.ipynb FAILED" in log
+    assert "cell 1 (for _ in range(100):): the chapter has printed more than 20 MB" in log
+    assert len(log) < 100_000
+
+
+HANGS = """\
+import asyncio
+from pathlib import Path
+if not Path({path!r}).exists():
+    Path({path!r}).write_text("was here")
+    await asyncio.Event().wait()
+print("done")"""
+
+
+def test_an_idle_kernel_with_a_pending_cell_costs_one_more_run(book, capsys, monkeypatch):
+    monkeypatch.setenv("BOOKBUILD_IDLE", "2")
+    write(book, code=HANGS.format(path=str(book / "mark")))
+    assert build.refresh(book) == ["a.ipynb"]
+    log = capsys.readouterr().out
+    assert f"a.ipynb: cell 1 (import asyncio): {watch.IDLE}" in log and "runs once more" in log
+    assert "done" in (book / "_build/executed/chapters/a.ipynb").read_text()
+
+
+def test_a_kernel_that_is_idle_twice_fails_the_chapter_by_the_cell(book, capsys, monkeypatch):
+    monkeypatch.setenv("BOOKBUILD_IDLE", "1")
+    write(book, code="import asyncio\nawait asyncio.Event().wait()")
+    with pytest.raises(build.BuildError, match="a.ipynb"):
+        build.refresh(book)
+    log = capsys.readouterr().out
+    assert "FAILED" in log and log.count(f"cell 1 (import asyncio): {watch.IDLE}") >= 2
+
+
+def test_a_kernel_that_works_in_a_child_is_not_idle(book, monkeypatch):
+    monkeypatch.setenv("BOOKBUILD_IDLE", "1")
+    work = "import time; end = time.time() + 6\nwhile time.time() < end: pass"
+    write(book, code=f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {work!r}])")
+    assert build.refresh(book) == ["a.ipynb"]
+
+
+def test_bars_and_widgets_leave_no_trace_on_a_page(book):
+    write(
+        book,
+        code="from tqdm.auto import tqdm\nimport ipywidgets\nfrom IPython.display import display\n"
+        "for _ in tqdm(range(3)): pass\ndisplay(ipywidgets.IntSlider())\nprint('seen')",
+    )
+    build.refresh(book)
+    executed = nbformat.read(book / "_build/executed/chapters/a.ipynb", 4)
+    assert "widgets" not in executed.metadata
+    assert [out.output_type for out in executed.cells[1].outputs] == ["stream"]
+    assert executed.cells[1].outputs[0].text == "seen\n"
+
+
+def test_a_chapter_remembers_where_and_on_what_it_ran(book):
+    (book / "data/mini").mkdir()
+    (book / "data/mini/model.safetensors").write_bytes(b"weights")
+    write(book, code="1 + 1")
+    build.refresh(book)
+    made = nbformat.read(book / "_build/executed/chapters/a.ipynb", 4).metadata.provenance
+    # printf weights | sha256sum
+    assert made.weights.mini.startswith("9a129038d9a00aed")
+    assert made.device and made.versions.Python == sys.version.split()[0]
+    assert made.date.count("-") == 2

@@ -3,14 +3,12 @@
 import subprocess
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from plain import hooked, naive
-from replay_elsewhere import replay
 from torch.testing import assert_close
 
 import dualmech
@@ -442,16 +440,3 @@ def test_4bit(folder, tiny_vlm):
     assert size <= expected <= 1.03 * size, "the scales are kept apart"
     with pytest.raises(ModelError, match="load .* without 4bit"):
         _ = vlm.bridge
-
-
-# --- a trained model of another family -------------------------------------------------
-
-
-def test_a_chapter_runs_on_another_family(tmp_path):
-    """`make elsewhere` runs them all; here it is the one of the last token."""
-    model = tiny.save_trained(tmp_path / "elsewhere")
-    vlm = dualmech.load(model, device="cpu")
-    assert (vlm.family.name, vlm.grid, vlm.px) == ("LLaVA-OneVision", (12, 12), 16)
-    assert vlm.geometry == stimuli.Geometry(12, 16, 2, 2)
-    chapters = Path(__file__).parents[1] / "chapters"
-    replay(chapters / "04-what-the-last-token-knows.ipynb", model)

@@ -3,12 +3,16 @@
 import hashlib
 import io
 import json
+import re
 import shutil
+import struct
 import tarfile
 import threading
 import zipfile
+import zlib
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,20 +230,26 @@ def test_edits_take_the_trials(vlm, tmp_path):
 # --- files that cannot be used ---------------------------------------------------------
 
 
-FILES = ["coco_qa_two_obj.json", "annotations/instances_val2017.json",
-         "val2017/000000037777.jpg"]  # fmt: skip
+def test_a_missing_picture_is_named(coco):
+    (coco / "val2017" / "000000037777.jpg").unlink()
+    with pytest.raises(D.DataError, match=r"000000037777.jpg is missing: delete .*val2017 and"):
+        D.coco_spatial(coco)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_truncated_or_missing_file_is_named(coco, name):
+def test_a_missing_list_is_named(tmp_path):
+    with pytest.raises(
+        D.DataError, match="controlled_images_dataset.json is missing: call .*whatsup_vlms"
+    ):
+        D.whatsup(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["coco_qa_two_obj.json", "annotations/instances_val2017.json",
+                                  "val2017/000000037777.jpg"])  # fmt: skip
+def test_a_truncated_file_is_named(coco, name):
     whole = (coco / name).read_bytes()
     (coco / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(D.DataError, match=f"{name} is .*truncated"):
         D.coco_spatial(coco)
-    (coco / name).unlink()
-    if name != FILES[1]:  # which need not be there
-        with pytest.raises(D.DataError, match=f"{name} is missing: get it again with"):
-            D.coco_spatial(coco)
 
 
 @pytest.mark.parametrize("entry, why", [
@@ -308,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path not in s.files:
             return self.send_error(404)
         data, start = s.files[self.path], 0
-        if self.headers["Range"] and s.ranges:
+        if self.headers["Range"] and s.ranges and self.headers["If-Range"] == s.mark:
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
             if start >= len(data):
                 self.send_response(416)
@@ -318,6 +328,12 @@ class Handler(BaseHTTPRequestHandler):
         kind = "text/html; charset=utf-8" if data.startswith(b"<!") else "application/octet-stream"
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data) - start))
+        if s.mark:
+            self.send_header("ETag", s.mark)
+        if start:
+            self.send_header(
+                "Content-Range", s.told or f"bytes {start}-{len(data) - 1}/{len(data)}"
+            )
         self.end_headers()
         cut, s.cut = s.cut, None
         self.wfile.write(data[start : start + cut if cut else None])
@@ -330,6 +346,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
         found.files, found.asked, found.cut, found.ranges = {}, [], None, True
+        found.mark, found.told = '"first"', None
         thread = threading.Thread(target=partial(found.serve_forever, poll_interval=0.01))
         thread.start()
         found.url = f"http://127.0.0.1:{found.server_port}"
@@ -362,6 +379,7 @@ def test_a_server_without_ranges_starts_again(server, tmp_path):
 def test_a_part_that_is_whole_is_enough(server, tmp_path):
     server.files["/x.bin"] = DATA
     (tmp_path / "x.bin.part").write_bytes(DATA)
+    (tmp_path / "x.bin.mark").write_text(json.dumps(server.mark))
     D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
     assert (tmp_path / "x.bin").read_bytes() == DATA
 
@@ -369,10 +387,94 @@ def test_a_part_that_is_whole_is_enough(server, tmp_path):
 def test_a_part_that_is_too_long_is_thrown_away(server, tmp_path):
     server.files["/x.bin"] = DATA
     (tmp_path / "x.bin.part").write_bytes(DATA + b"more")
+    (tmp_path / "x.bin.mark").write_text(json.dumps(server.mark))
     with pytest.raises(D.DataError, match="answers 416"):
         D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
     D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
     assert (tmp_path / "x.bin").read_bytes() == DATA
+
+
+def test_a_part_of_another_file_is_not_gone_on_with(server, tmp_path):
+    """The server has a new file, gives no mark, sends other bytes, or the part has no mark."""
+    other = DATA[::-1]
+
+    def stopped():
+        server.files["/x.bin"], server.cut, server.mark, server.told = DATA, 20_000, '"first"', None
+        (tmp_path / "x.bin").unlink(missing_ok=True)
+        with pytest.raises(D.DataError, match="run it again, it goes on from there"):
+            D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+        server.files["/x.bin"] = other
+
+    def again():
+        D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+        assert (tmp_path / "x.bin").read_bytes() == other
+        assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+
+    stopped()
+    server.mark = '"second"'
+    again()
+    stopped()
+    (tmp_path / "x.bin.mark").unlink()
+    again()
+    for told in ("bytes 0-49999/50000", "bytes 20000-49999/60000", "nonsense", "bytes 19999-/*"):
+        stopped()
+        server.told = told
+        with pytest.raises(D.DataError, match=f"sent {re.escape(told)} instead of the rest"):
+            again()
+        again()
+
+
+def test_a_file_with_a_known_sum_is_that_file(server, tmp_path):
+    server.files["/x.bin"] = DATA
+    known = hashlib.sha256(DATA).hexdigest()
+    D.fetch(server.url + "/x.bin", tmp_path / "x.bin", known)
+    server.files["/x.bin"] = DATA[:-1] + b"x"
+    with pytest.raises(D.DataError, match="sent another file than the published one"):
+        D.fetch(server.url + "/x.bin", tmp_path / "y.bin", known)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
+    for sources in web.SOURCES.values():
+        for file, url, _, *digest in sources:
+            assert url.startswith("https://"), file
+            assert not digest or re.fullmatch("[0-9a-f]{64}", *digest)
+    assert sum(len(one) == 4 for one in web.SOURCES["coco-spatial"]) == 2
+
+
+def test_a_server_that_sends_too_much_is_stopped(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "LARGEST", 40_000)
+    server.files["/x.bin"] = DATA
+    with pytest.raises(D.DataError, match="50,000 bytes, more than any file of the data"):
+        D.fetch(server.url + "/x.bin", tmp_path / "x.bin")
+    for url in ("nonsense", "file:///etc/hostname\x00", server.url + "/x y"):
+        with pytest.raises(D.DataError):
+            D.fetch(url, tmp_path / "x.bin")
+    assert not (tmp_path / "x.bin").exists()
+
+
+def test_the_advice_about_a_bad_file_works(server, tmp_path):
+    """Each file in turn is cut; what the error says is done, and the data set loads again."""
+    D.drawn_coco(tmp_path / "made", 4)
+    archive, sources = packed(tmp_path / "made", "zip"), []
+    for file, _, kept, *_ in web.SOURCES["coco-spatial"]:
+        server.files[f"/{file}"] = (
+            (tmp_path / "made" / file).read_bytes() if file == kept else archive
+        )
+        sources.append((file, f"{server.url}/{file}", kept))
+    folder = tmp_path / "data"
+    first = D.download("coco-spatial", folder, sources)
+    cut = [folder / "coco_qa_two_obj.json", first[0].files[0],
+           folder / "annotations" / "instances_val2017.json"]  # fmt: skip
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:-90])
+        with pytest.raises(D.DataError) as error:
+            D.download("coco-spatial", folder, sources)
+        told = re.search(
+            r"delete (\S+) and call `photographs.download\('(.+)', '(.+)'\)`", str(error.value)
+        )
+        assert told[2] == "coco-spatial" and told[3] == str(folder)
+        bad = Path(told[1])
+        assert bad.is_relative_to(folder)
+        shutil.rmtree(bad) if bad.is_dir() else bad.unlink()
+        assert D.download("coco-spatial", folder, sources) == first
 
 
 def test_what_is_not_the_file_is_refused(server, tmp_path):
@@ -408,7 +510,7 @@ def test_a_data_set_is_fetched_unpacked_and_loaded_once(server, tmp_path, name, 
     draw(tmp_path / "made")
     archive = packed(tmp_path / "made", kind)
     sources = []
-    for file, _, kept in web.SOURCES[name]:
+    for file, _, kept, *_ in web.SOURCES[name]:
         server.files[f"/{file}"] = (
             (tmp_path / "made" / file).read_bytes() if file == kept else archive
         )
@@ -430,12 +532,115 @@ def test_an_archive_that_holds_something_else_is_named(server, tmp_path):
     picture(tmp_path / "made" / "other" / "x.jpg")
     server.files["/a.zip"] = packed(tmp_path / "made", "zip")
     server.files["/b.tar.gz"] = packed(tmp_path / "made", "tar")[:-50]
-    for file in ("a.zip", "b.tar.gz"):
+    for file in ("a.zip", "b.tar.gz"):  # both are deleted, so that the next run fetches them
         sources = [(file, f"{server.url}/{file}", "val2017")]
         with pytest.raises(D.DataError, match=f"{file} is truncated or does not hold val2017"):
             D.download("coco-spatial", tmp_path / "data", sources)
+        assert not list((tmp_path / "data").iterdir())
     with pytest.raises(ValueError, match="unknown data set 'coco'; known: whatsup-a"):
         D.download("coco", tmp_path)
+
+
+def test_an_archive_unpacks_to_a_bounded_size(tmp_path, monkeypatch):
+    D.drawn_coco(tmp_path / "made", 4)
+    for kind in ("zip", "tar"):
+        for name, most in (("LARGEST", 1000), ("MOST", 3)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / kind / "x").write_bytes(packed(tmp_path / "made", kind))
+            with monkeypatch.context() as patch:
+                patch.setattr(web, name, most)
+                with pytest.raises(D.DataError, match="it would unpack to"):
+                    D.download("coco-spatial", tmp_path / kind, [("x", "nowhere", "val2017")])
+            assert not list((tmp_path / kind).iterdir())
+
+
+def test_an_archive_writes_nowhere_else(server, tmp_path):
+    def tar(*members):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            for name, kind, target in members:
+                one = tarfile.TarInfo(name)
+                one.type, one.linkname, one.size = kind, target, 0
+                archive.addfile(one)
+        return buffer.getvalue()
+
+    out = str(tmp_path / "out")
+    for k, members in enumerate([
+        [("../out", tarfile.REGTYPE, "")], [(out, tarfile.REGTYPE, "")],
+        [("val2017", tarfile.SYMTYPE, str(tmp_path))],
+        [("a", tarfile.SYMTYPE, ".."), ("a/../../out", tarfile.REGTYPE, "")],
+        [("val2017", tarfile.LNKTYPE, "../../x")], [("val2017", tarfile.CHRTYPE, "")],
+        [("val2017", tarfile.FIFOTYPE, "")],
+    ]):  # fmt: skip
+        server.files["/x"] = tar(*members)
+        with pytest.raises(D.DataError, match="is truncated or does not hold val2017"):
+            D.download("coco-spatial", tmp_path / f"data{k}", [("x", f"{server.url}/x", "val2017")])
+        assert not Path(out).exists() and not list((tmp_path / f"data{k}").iterdir())
+
+
+# --- files that lie ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", [
+    5, None, [], {}, {"image_path": 5, "caption_options": ["a"]},
+    {"image_path": "mug_on_cap.jpeg", "caption_options": [5]},
+    {"image_path": "mug_on_cap.jpeg", "caption_options": 5},
+    {"image_path": "x" * 5000 + "_on_cap.jpeg", "caption_options": ["A mug on a cap"]},
+    {"image_path": "mug\n_on_cap.jpeg", "caption_options": ["A mug on a cap"]},
+    {"image_path": "mug_on_cap.jpeg\x00", "caption_options": ["A mug on a cap"]},
+])  # fmt: skip
+def test_an_entry_of_whatsup_that_is_none_is_named(whatsup, entry):
+    write(whatsup / "controlled_images_dataset.json", [entry])
+    with pytest.raises(D.DataError, match="entry 0: .*delete .*controlled_images_dataset.json"):
+        D.whatsup(whatsup)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-5", "NaN", "Infinity", '"x"', "null", "1" + "0" * 99,
+                                    "[" * 2000 + "]" * 2000])  # fmt: skip
+def test_a_number_of_coco_that_is_none_is_named(coco, number):
+    text = (coco / "coco_qa_two_obj.json").read_text().replace("37777", number, 1)
+    (coco / "coco_qa_two_obj.json").write_text(text)
+    with pytest.raises(D.DataError, match="coco_qa_two_obj.json"):
+        D.coco_spatial(coco)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-1", "1e400", "Infinity", "1" + "0" * 400, "[]", '"x"'])
+def test_a_box_that_is_none_is_refused(coco, number):
+    path = coco / "annotations" / "instances_val2017.json"
+    path.write_text(path.read_text().replace("[20, 4, 10, 15]", f"[20, {number}, 10, 15]"))
+    with pytest.raises(D.DataError, match="a box in it is no box: delete"):
+        D.coco_spatial(coco)
+
+
+def hostile_picture(kind: str) -> bytes:
+    if kind == "eps":
+        return b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n"
+    if kind == "huge":  # a PNG that says it has 10^10 pixels
+        head = struct.pack(">II5B", 100_000, 100_000, 8, 2, 0, 0, 0)
+        chunk = b"IHDR" + head
+        body = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        return b"\x89PNG\r\n\x1a\n" + body
+    if kind == "svg":
+        return b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(buffer, "PDF" if kind == "pdf" else "PPM")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["eps", "huge", "svg", "pdf", "ppm"])
+def test_only_named_formats_and_sizes_are_opened(coco, kind):
+    (coco / "val2017" / "000000037777.jpg").write_bytes(hostile_picture(kind))
+    with pytest.raises(D.DataError, match="000000037777.jpg (is not an image|has more than)"):
+        D.coco_spatial(coco)
+
+
+def test_the_list_of_sums_may_be_anything(coco):
+    for content in (b"\xff\xfe", b"", b"x\n\n", b"a" * 64):
+        (coco / D.SUMS).write_bytes(content)
+        try:
+            assert len(D.coco_spatial(coco)) == 2
+        except D.DataError as error:
+            assert "SHA256SUMS cannot be read: delete it" in str(error)
 
 
 # --- stand-ins -------------------------------------------------------------------------

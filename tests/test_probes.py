@@ -89,3 +89,47 @@ def test_heat_map_by_hand():
     assert found[0, 1].tolist() == pytest.approx([sure, 1 - sure])
     assert found[1, 2].tolist() == pytest.approx([(0.5 + 1 - sure) / 2, (0.5 + sure) / 2])
     assert found[1, 0].tolist() == [0.5, 0.5]
+
+
+# --- amplification -------------------------------------------------------------------------
+
+
+def test_amplified_by_hand():
+    states = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+    one, two = torch.tensor([[2.0, 0.0]]), torch.tensor([[2.0, 0.0], [1.0, 1.0]])
+    # <x, w> / |w|^2 is 3/2 and 0 for the first direction, 7/2 and 1/2 for the second
+    for w, how, wanted in ((one, "projection", [[9.0, 4.0], [0.0, 1.0]]),
+                           (two, "projection", [[16.0, 11.0], [1.0, 2.0]]),
+                           (one, "constant", [[7.0, 4.0], [4.0, 1.0]]),
+                           (two, "constant", [[9.0, 6.0], [6.0, 3.0]])):  # fmt: skip
+        assert_close(probes.amplified(states, w, 2, how), torch.tensor(wanted))
+        assert torch.equal(probes.amplified(states, w, 0.0, how), states)
+    with pytest.raises(ValueError, match="^how is 'projection' or 'constant', not 'other'$"):
+        probes.amplified(states, one, 2, "other")
+
+
+def test_the_length_of_a_direction_does_not_matter_for_projection():
+    generator = torch.Generator().manual_seed(0)
+    states, w = torch.randn(7, 16, generator=generator), torch.randn(1, 16, generator=generator)
+    found, unit = probes.amplified(states, w, 3), w[0] / w.norm()
+    assert_close(probes.amplified(states, 10 * w, 3), found)
+    assert_close(found @ unit, 4 * states @ unit)  # the gain along it is 1 + alpha
+    across = lambda x: x - (x @ unit)[:, None] * unit  # noqa: E731
+    assert_close(across(found), across(states))
+
+
+def test_matched_null_moves_as_far_along_one_line():
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(3, 20, 16, generator=generator)
+    changed = probes.amplified(states, torch.randn(2, 16, generator=generator), 4)
+    null = probes.matched_null(states, changed, seed=5)
+    moves = (null - states).reshape(-1, 16)
+    assert_close(moves.norm(dim=-1), (changed - states).norm(dim=-1).flatten())
+    line = moves[0] / moves[0].norm()
+    assert_close((moves @ line).abs(), moves.norm(dim=-1))
+    # outwards, as in projection scaling
+    assert ((moves * states.reshape(-1, 16)).sum(-1) > 0).all()
+    assert torch.equal(probes.matched_null(states, changed, seed=5), null)
+    other = (probes.matched_null(states, changed, seed=6) - states)[0, 0]
+    assert abs(other @ line / other.norm()) < 0.9, "another seed is another line"
+    assert torch.equal(probes.matched_null(states, states), states)

@@ -17,7 +17,7 @@ SHIPPED = sorted((data_dir() / "results").glob("*/*.json"))
 
 
 def test_a_result_comes_back_as_it_was(tmp_path, vlm):
-    values = {"left – right": metrics.share([True, False]) | {"slot": 3}}
+    values = {"left - right": metrics.share([True, False]) | {"slot": 3}}
     source = record.provenance(vlm, 12.345, seed=3)
     path = tmp_path / "mini" / "new" / "strips.json"
     assert record.save(path, "strips", values, source) == path
@@ -95,7 +95,7 @@ BAD = [  # where a shipped record is damaged, what stands there, and which place
     (["provenance", "date"], "2026-02-30", "provenance.date"),
     (["provenance", "revision"], 7, "provenance.revision"),
     ([*STATS], 1.0, STATS[1]),
-    (["values", "a\nb"], 1.0, "a b"),
+    (["values", "a\nb"], 1.0, "holds what no result needs"),
     ([*STATS, "n"], GONE, "'n'"),
     ([*STATS, "n"], 0, f"{STATS[1]}'].n"),
     ([*STATS, "n"], True, f"{STATS[1]}'].n"),

@@ -14,6 +14,13 @@ def elsewhere(tmp_path_factory):
     return dualmech.load(folder, device="cpu")
 
 
+def test_the_canvas_is_another(elsewhere):
+    """`make elsewhere` runs every chapter on this model."""
+    assert elsewhere.family.name == "LLaVA-OneVision"
+    assert (elsewhere.grid, elsewhere.px) == ((12, 12), 16)
+    assert elsewhere.geometry == dualmech.stimuli.Geometry(12, 16, 2, 2)
+
+
 def test_position_probes_are_judged_per_image(elsewhere):
     rows = report.report(elsewhere, "h")
     assert [r["where"] for r in rows] == ["rows", "rows", "columns", "columns"]

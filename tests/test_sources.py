@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+CHAPTERS = sorted((ROOT / "chapters").rglob("*.ipynb"))
 
 
 def code_cells(path: Path) -> list:
@@ -17,13 +17,16 @@ def code_cells(path: Path) -> list:
 
 
 def pages_in_toc() -> set[str]:
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    return {toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])}
+    def files(entry) -> set[str]:
+        below = [one for key in ("parts", "chapters", "sections") for one in entry.get(key, [])]
+        return {entry[k] for k in ("root", "file") if k in entry}.union(*map(files, below))
+
+    return files(yaml.safe_load((ROOT / "_toc.yml").read_text()))
 
 
 def test_every_chapter_is_in_the_table_of_contents_and_every_entry_exists():
-    files = [*CHAPTERS, *(ROOT / "chapters").glob("*.md")]
-    assert {f"chapters/{path.stem}" for path in files} == pages_in_toc()
+    files = [*CHAPTERS, *(ROOT / "chapters").rglob("*.md")]
+    assert {path.relative_to(ROOT).with_suffix("").as_posix() for path in files} == pages_in_toc()
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -43,7 +46,7 @@ ALLOWED = {"95 %"}  # the level of every interval
 
 
 def typed_numbers(text: str) -> list[str]:
-    text = re.sub(r"(?m)^### \d+\.\d+ |arXiv[: ][\d.]+", "", text)  # exercises, papers
+    text = re.sub(r"(?m)^(?:### |\*\*)\d+\.\d+ |arXiv[: ][\d.]+", "", text)  # exercises, papers
     return [n for n in MEASURED.findall(text) if n not in ALLOWED]
 
 
@@ -73,6 +76,16 @@ def test_a_typed_number_is_found():
         assert not typed_numbers(text), text
     assert typed_numbers(words_in_code("say(f'{x:.2f} is near 0.75')")) == ["0.75"]
     assert not typed_numbers(words_in_code("y = 0.75\nsay(f'{y:.3f} is near {0.5 * y:6.1%}')"))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_folded_cell_is_folded_everywhere(path):
+    """On the page, in JupyterLab, and on Colab, whose form shows the title."""
+    for cell in code_cells(path):
+        folded = bool({"hide-input", "hide-cell"} & set(cell.metadata.get("tags", [])))
+        hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)
+        form = cell.metadata.get("cellView") == "form" and cell.source.startswith("# @title ")
+        assert folded == hidden == form, cell.source[:80]
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -108,6 +121,6 @@ def test_a_lesson_takes_the_minutes_that_its_chapter_names():
     named = re.findall(r"\[chapter \d+\]\((\d\d[^)]*\.ipynb)\),? (\d+)", text)
     assert len(named) > 10
     for name, minutes in named:
-        start = "".join(c.source for c in nbformat.read(ROOT / "chapters" / name, 4).cells[:3])
-        own = re.search(r"(?:Allow|About) (\d+) minutes", start)
+        start = "".join(c.source for c in nbformat.read(ROOT / "chapters" / name, 4).cells[:8])
+        own = re.search(r"(?:Allow |About |\()(\d+) minutes", start)
         assert minutes == (own.group(1) if own else "10"), name  # chapter 0 names none

@@ -176,6 +176,15 @@ def test_a_cut_file_is_measured_again(vlm, folder, length):
     assert len(noticed(vlm, "is damaged")) == 1 and doubled(vlm) == []
 
 
+def test_a_chunk_under_the_name_of_another_is_measured_again(vlm, folder):
+    """As a tool that keeps folders alike may leave it: whole, and not what its name says."""
+    doubled(vlm)
+    first, second = [p for p in folder.iterdir() if np.load(p)["twice"].shape[2] == 3]
+    first.write_bytes(second.read_bytes())
+    assert len(noticed(vlm, f"{first} is damaged and is measured again")) == 1
+    assert doubled(vlm) == []
+
+
 @contextmanager
 def read_only(folder):
     """A folder in which nothing can be made, whoever asks: root may write anywhere."""

@@ -1,37 +1,34 @@
 """Execute the chapters that changed, then build the pages from the executed copies.
 
-A chapter's outputs depend on its code cells, on the library, on the data and on the locked
-versions. A digest of all four is stored in the executed copy, `_build/executed/chapters/*.ipynb`;
-a chapter runs again when its digest is no longer the same. Everything else in a page, its Markdown
-above all, is taken from the source on each build.
+A digest of all that a chapter's outputs depend on (`inputs`) is stored in its executed copy,
+`_build/executed/chapters/`; a chapter runs again when its digest is no longer the same. Everything
+else in a page, its Markdown above all, is taken from the source on each build.
 """
 
 import argparse
-import hashlib
-import json
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 
-INPUTS = ("lib/dualmech", "data", "requirements.lock")
-CELL_LIMIT = 900  # seconds
-STAMP = "bookbuild"
-COLLECTS = "record.collect("  # in a chapter that shows what the others measured
+from bookbuild import inputs, provenance, run
+from bookbuild.run import BuildError
 
-
-class BuildError(Exception):
-    """A message for the person at the terminal."""
+STAMP, MADE = "bookbuild", "provenance"  # in the metadata of an executed copy
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def chapters(root: Path) -> list[Path]:
-    return sorted((root / "chapters").glob("*.ipynb"))
+    """The notebooks of the book, those in folders below `chapters/` too."""
+    found = (root / "chapters").rglob("*.ipynb")
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.parts))
 
 
 def bare(notebook):
@@ -45,104 +42,75 @@ def bare(notebook):
     return notebook
 
 
-def fingerprints(root: Path) -> dict[str, str]:
-    """Each file that any chapter may depend on, with the hash of its bytes."""
-    files = []
-    for name in INPUTS:
-        path = root / name
-        files += [path] if path.is_file() else path.rglob("*")
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(files)
-        if path.is_file() and not _is_litter(path.relative_to(root))
-    }
+def write(notebook, path: Path) -> None:
+    """Write a notebook whole or not at all: who is stopped here leaves the old copy."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    nbformat.write(notebook, part)
+    os.replace(part, path)
 
 
-def _is_litter(path: Path) -> bool:
-    return any(part == "__pycache__" or part.startswith(".") for part in path.parts)
-
-
-def digest(notebook, shared: dict[str, str]) -> str:
-    """What a chapter's outputs depend on, in one hash.
-
-    The kept results, which chapters write, and benchmarks count only for a chapter that collects
-    them or names the file.
-    """
-    text = "".join(c.source for c in notebook.cells)
-    for folder, call in (("data/results/", COLLECTS), ("data/bench/", "record.benchmarks(")):
-        if call not in text:
-            kept = [k for k in shared if k.startswith(folder) and Path(k).name not in text]
-            shared = {k: v for k, v in shared.items() if k not in kept}
-    code = [(c.source, c.metadata.get("tags")) for c in notebook.cells if c.cell_type == "code"]
-    parts = [sys.version_info[:2], shared, code, notebook.metadata.get("kernelspec")]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def read_copy(path: Path):
+    """An executed copy, or None where there is none or it cannot be read: it is made again."""
+    try:
+        return nbformat.read(path, 4)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # cut short, not JSON, not a notebook
+        told = str(error).splitlines()[0][:80]
+        print(f"{path.name}: its executed copy is damaged ({told}), so it runs again", flush=True)
+        return None
 
 
 def weave(source, executed):
-    """The source's text and settings, with the outputs of the executed copy."""
+    """The source's text and settings, with the outputs of the executed copy.
+
+    Widgets stay out: on a page there is no kernel that could move them.
+    """
     ran = [cell for cell in executed.cells if cell.cell_type == "code"]
     code = [cell for cell in source.cells if cell.cell_type == "code"]
     for cell, done in zip(code, ran, strict=True):
-        cell.outputs, cell.execution_count = done.outputs, done.execution_count
-    for key in ("language_info", "widgets"):
+        cell.outputs = [out for out in done.outputs if WIDGET not in out.get("data", {})]
+        cell.execution_count = done.execution_count
+    for key in ("language_info", MADE):
         if key in executed.metadata:
             source.metadata[key] = executed.metadata[key]
     return source
 
 
-def execute(source, chapter: Path, threads: int | None = None):
-    """Run one notebook from top to bottom through nbmake, away from the sources."""
-    with tempfile.TemporaryDirectory() as folder:
-        # The whole folder travels, so that a chapter can open the files that lie beside it.
-        copy = shutil.copytree(chapter.parent, Path(folder) / "chapters") / chapter.name
-        nbformat.write(source, copy)
-        command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", "-q", "--no-header"]
-        command += [f"--nbmake-timeout={CELL_LIMIT}", "-p", "no:cacheprovider", str(copy)]
-        # A chapter runs on what ships with the book, so a call to the model hub is an error.
-        environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-        if threads:
-            environment["OMP_NUM_THREADS"] = str(threads)
-        for name in ("results", "cache"):
-            environment.setdefault(f"DUALMECH_{name.upper()}", str(Path.cwd() / "_build" / name))
-        run = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
-        if run.returncode:
-            raise BuildError(run.stdout + run.stderr)
-        return nbformat.read(copy, 4)
-
-
 def refresh(root: Path, every: bool = False, jobs: int = 1) -> list[str]:
     """Bring `_build/executed` up to date, `jobs` chapters at a time; returns which chapters ran."""
     book = root / "_build" / "executed"
-    shared = fingerprints(root)
-    threads = max(1, os.cpu_count() // jobs) if jobs > 1 else None
-    failed, pages = [], {}
+    files, known = inputs.fingerprints(root), inputs.packages(root)
+    failed, pages, used = [], {}, {}
 
     def done(chapter, source, executed):
-        pages[chapter.name] = weave(source, executed)
+        page = book / chapter.relative_to(root)
+        pages[page] = weave(source, executed)
         # Written at once: a failure in a later chapter does not cost this one its run.
-        (book / "chapters").mkdir(parents=True, exist_ok=True)
-        nbformat.write(pages[chapter.name], book / "chapters" / chapter.name)
+        write(pages[page], page)
 
-    def run(job):
+    def run_one(job):
         chapter, source = job
         start = time.monotonic()
         told = f"running {chapter.relative_to(root)}"
         try:
-            executed = execute(source, chapter, threads)
+            executed = run.execute(source, chapter, jobs)
         except BuildError as error:
             print(f"{told} FAILED after {time.monotonic() - start:.1f} s\n{error}", flush=True)
             failed.append(chapter.name)
         else:
+            executed.metadata[MADE] = provenance.of(root, source)
             print(f"{told} {time.monotonic() - start:.1f} s", flush=True)
             done(chapter, source, executed)
 
     kept, turns = {}, ([], [])  # what must run: first the chapters that measure
     for chapter in chapters(root):
         source = bare(nbformat.read(chapter, 4))
-        copy = book / "chapters" / chapter.name
-        executed = nbformat.read(copy, 4) if copy.exists() else None
-        source.metadata[STAMP] = digest(source, shared)
-        collects = any(COLLECTS in cell.source for cell in source.cells)
+        executed = read_copy(book / chapter.relative_to(root))
+        used[chapter] = inputs.of(source, files, known)
+        source.metadata[STAMP] = inputs.digest(source, used[chapter])
+        collects = any(inputs.COLLECTS in cell.source for cell in source.cells)
         if every or executed is None or executed.metadata.get(STAMP) != source.metadata[STAMP]:
             turns[collects].append((chapter, source))
         else:
@@ -154,25 +122,31 @@ def refresh(root: Path, every: bool = False, jobs: int = 1) -> list[str]:
             done(chapter, source, executed)
     for turn in turns:
         with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(run, turn))
+            list(pool.map(run_one, turn))
     stale = sorted(turns[False] + turns[True], key=lambda job: job[0])
     ran = [chapter.name for chapter, _ in stale if chapter.name not in failed]
 
     if failed:
         raise BuildError(f"{len(failed)} of {len(chapters(root))} chapters failed: {failed}")
-    changed = {name for name, _ in shared.items() ^ fingerprints(root).items()}
+    now, changed = inputs.fingerprints(root), set()
+    for chapter, source in stale:
+        changed |= {
+            path for path, _ in used[chapter].items() ^ inputs.of(source, now, known).items()
+        }
     if changed:
         raise BuildError(f"changed while the chapters ran, so start again: {sorted(changed)}")
+    _complete(root, book, pages)
+    return ran
 
-    shutil.rmtree(book)  # pages and pictures that left the source must leave the book too
-    shutil.copytree(
-        root / "chapters", book / "chapters", ignore=shutil.ignore_patterns("*.ipynb", ".*")
-    )
-    for name, notebook in pages.items():
-        nbformat.write(notebook, book / "chapters" / name)
+
+def _complete(root: Path, book: Path, pages: dict) -> None:
+    """Everything beside the notebooks; what left the source leaves the book too."""
+    for path in [p for p in book.rglob("*") if p.is_file() and p not in pages]:
+        path.unlink()
+    notebooks = shutil.ignore_patterns("*.ipynb", ".*")
+    shutil.copytree(root / "chapters", book / "chapters", ignore=notebooks, dirs_exist_ok=True)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, book)
-    return ran
 
 
 def build_html(root: Path) -> Path:
@@ -181,17 +155,34 @@ def build_html(root: Path) -> Path:
     command = ["jupyter-book", "build", "-n", "-W", "--keep-going", "--all", "-q"]
     command[0] = str(Path(sys.executable).with_name(command[0]))
     command += ["--path-output", str(root), str(root / "_build" / "executed")]
-    run = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     index = root / "_build" / "html" / "index.html"
-    if run.returncode or not index.exists():
-        raise BuildError(f"{run.stdout}\nthe pages were not built (see above)")
+    if done.returncode or not index.exists():
+        raise BuildError(f"{done.stdout}\nthe pages were not built (see above)")
+    for chapter in chapters(root):  # to take home from a page; the pages have the outputs
+        sources = index.with_name("_sources") / chapter.relative_to(root)
+        sources.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(chapter, sources)
     return index
+
+
+@contextmanager
+def alone(root: Path):
+    """Holds the lock of `_build`: a second build waits for the first.  It ends with its process."""
+    (root / "_build").mkdir(exist_ok=True)
+    with open(root / "_build" / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another build is running here, so this one waits for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="run every chapter, changed or not")
-    jobs = min(4, os.cpu_count())  # each may need some gigabytes
+    jobs = min(4, os.cpu_count() or 1)  # each may need some gigabytes
     parser.add_argument("--jobs", type=int, default=jobs, help="chapters that run side by side")
     parser.add_argument("--strip", action="store_true", help="only remove outputs from the sources")
     parser.add_argument("--started", type=float, default=time.time(), help=argparse.SUPPRESS)
@@ -200,11 +191,12 @@ def main() -> None:
 
     if options.strip:
         for chapter in chapters(root):
-            nbformat.write(bare(nbformat.read(chapter, 4)), chapter)
+            write(bare(nbformat.read(chapter, 4)), chapter)
         return
     try:
-        ran = refresh(root, options.all, options.jobs)
-        index = build_html(root)
+        with alone(root):
+            ran = refresh(root, options.all, options.jobs)
+            index = build_html(root)
     except BuildError as error:
         sys.exit(str(error))
     print(f"{len(ran)} chapters ran, {len(chapters(root)) - len(ran)} were up to date.")

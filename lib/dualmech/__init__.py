@@ -12,7 +12,7 @@ package `vlms`, below.
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _MODULES = ("chapter", "diagrams", "drawing", "edits", "figures", "metrics", "paper", "probes",
             "record", "regions", "report", "scenes", "stimuli", "store")  # fmt: skip
 _BELOW = ("checks", "families", "loading", "machine", "model", "pictures", "runs")  # of `vlms`

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -23,8 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     checked = command.add_parser("check-result", help="check result files before you send them")
     checked.add_argument("files", type=Path, nargs="+", metavar="FILE")
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["train"]:
-        return _moved(argv)
+    if argv[:1] == ["train"]:  # it moved; for one more release it works from here, too
+        print("`python -m dualmech train` is now `python -m organism train`", file=sys.stderr)
+        return import_module("organism.__main__").main(argv)
     args = parser.parse_args(argv)
     try:
         return COMMANDS[args.command](args)
@@ -34,19 +34,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _answer(args) -> int:
-    from PIL import Image
-
     from vlms.loading import load
+    from vlms.pictures import opened
 
-    if not args.image.is_file():
-        raise FileNotFoundError(f"no image at {args.image}: check the path")
-    try:
-        image = Image.open(args.image)
-        image.load()
-    except OSError:
-        raise ValueError(
-            f"{args.image} is not an image that can be read: use PNG or JPEG"
-        ) from None
+    image = opened(args.image)
     print(load(args.model).answer([image], [args.question])[0])
     return 0
 
@@ -73,23 +64,12 @@ def _check_result(args) -> int:
     bad = 0
     for path in args.files:
         try:
-            place = record.place(record.read(path))
-            if not re.fullmatch(r"\w[\w.-]*", place.parent.name):
-                raise ValueError(
-                    f"{path}: provenance.model is a folder: use a hub id, which others can load"
-                )
-            print(f"ok: {path}, for data/results/{place.as_posix()}")
+            record.check_sent(one := record.read(path), path)
+            print(f"ok: {path}, for data/results/{record.place(one).as_posix()}")
         except ValueError as error:
             print("bad:", error)
             bad += 1
     return 1 if bad else 0
-
-
-def _moved(argv: list[str]) -> int:
-    """`train` moved to another package; for one more release it works from here, too."""
-    package = "organism"  # by name: this package imports none of the others
-    print(f"`python -m dualmech train` is now `python -m {package} train`", file=sys.stderr)
-    return import_module(f"{package}.__main__").main(argv)
 
 
 COMMANDS = {"answer": _answer, "report": _report, "check-result": _check_result}

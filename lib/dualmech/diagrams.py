@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 CLEAN, SOURCE, INK, PALE = "#0072B2", "#D55E00", "#1a1a1a", "#e8e8e8"
 
@@ -32,7 +33,8 @@ def label(ax, x: float, y: float, words: str, colour: str = INK, size: float = 1
 def image(ax, x: float, y: float, pixels: np.ndarray, words: str = "", size: float = 1.1):
     """An image (H, W, 3) with its lower left corner at a point; returns the box (x, y, w, h)."""
     ax.imshow(pixels, extent=(x, x + size, y, y + size), zorder=2, interpolation="nearest")
-    _frame(ax, x, y, size, size)
+    look = {"facecolor": "none", "edgecolor": "0.4", "lw": 0.8, "zorder": 4}
+    ax.add_patch(Rectangle((x, y), size, size, **look))
     label(ax, x + size / 2, y - 0.16, words)
     _keep(ax)
     return x, y, size, size
@@ -54,7 +56,7 @@ def grid(
     for tokens, colour in marks:
         for row, col in zip(*np.divmod(np.asarray(tokens, int), cols), strict=True):
             spot = (x + col * cell, y + (rows - 1 - row) * cell)
-            ax.add_patch(_rectangle(spot, cell, cell, facecolor=colour, alpha=0.55, lw=0))
+            ax.add_patch(Rectangle(spot, cell, cell, facecolor=colour, alpha=0.55, lw=0))
     look = {"color": "0.55", "lw": 0.4, "zorder": 3}
     for k in range(cols + 1):
         ax.plot([x + k * cell] * 2, [y, y + rows * cell], **look)
@@ -83,16 +85,16 @@ def arrow(ax, start, end, colour: str = INK, bend: float = 0.0, words: str = "")
 
 def answer(ax, x: float, y: float, word: str, colour: str = INK, wide: float = 0.9):
     """What the model says, in a box whose left end is at a point; returns its right end."""
-    box = {"boxstyle": "round,pad=0.02,rounding_size=0.1", "facecolor": "white", "lw": 1.5}
-    ax.add_patch(_rectangle((x, y - 0.17), wide, 0.34, rounded=box, edgecolor=colour))
+    look = {"boxstyle": "round,pad=0.02,rounding_size=0.1", "facecolor": "white", "lw": 1.5}
+    ax.add_patch(FancyBboxPatch((x, y - 0.17), wide, 0.34, edgecolor=colour, **look))
     label(ax, x + wide / 2, y, f"“{word}”", colour, 12)
     return x + wide, y
 
 
 def bar(ax, x: float, y: float, share: float, wide: float = 1.1, words: str = ""):
     """A share as a bar from the left, with words over it."""
-    ax.add_patch(_rectangle((x, y), wide, 0.16, facecolor=PALE))
-    ax.add_patch(_rectangle((x, y), wide * share, 0.16, facecolor=INK))
+    ax.add_patch(Rectangle((x, y), wide, 0.16, facecolor=PALE))
+    ax.add_patch(Rectangle((x, y), wide * share, 0.16, facecolor=INK))
     label(ax, x, y + 0.29, words, ha="left")
 
 
@@ -102,26 +104,10 @@ def layers(ax, x: float, y: float, n: int = 8, lit=(), size=(0.9, 1.5), words: s
     step = high / n
     for k in range(n):
         colour = SOURCE if k in set(lit) else PALE
-        ax.add_patch(
-            _rectangle((x, y + k * step + 0.02), wide, step - 0.04, facecolor=colour, lw=0)
-        )
+        corner = (x, y + k * step + 0.02)
+        ax.add_patch(Rectangle(corner, wide, step - 0.04, facecolor=colour, lw=0))
     label(ax, x + wide / 2, y - 0.16, words)
     return lambda slot: (x, y + slot * step)
-
-
-def _rectangle(corner, wide: float, high: float, rounded: dict | None = None, **look):
-    from matplotlib.patches import FancyBboxPatch, Rectangle
-
-    if rounded is None:
-        return Rectangle(corner, wide, high, **look)
-    style, more = rounded["boxstyle"], {k: v for k, v in rounded.items() if k != "boxstyle"}
-    return FancyBboxPatch(corner, wide, high, boxstyle=style, **more, **look)
-
-
-def _frame(ax, x, y, wide, high):
-    ax.add_patch(
-        _rectangle((x, y), wide, high, facecolor="none", edgecolor="0.4", lw=0.8, zorder=4)
-    )
 
 
 def _keep(ax):

@@ -43,6 +43,11 @@ def say(markdown: str) -> None:
     display(Markdown(markdown))
 
 
+def plain(text) -> str:
+    """Words from a file as Markdown that shows them letter by letter: never a link or a markup."""
+    return re.sub(r"[^A-Za-z0-9 ]", lambda c: f"&#{ord(c[0])};", " ".join(str(text).split()))
+
+
 class Shown:
     """A figure as HTML with its words inside, since the book drops the alt text of plain images."""
 
@@ -219,14 +224,14 @@ def interval(s: dict) -> str:
     return f"{s['value']:.2f} [{s['low']:.2f}, {s['high']:.2f}]"
 
 
-def table(head, rows) -> None:
-    """Display a Markdown table; cells are words, numbers (three decimals) or shares with their
-    intervals ({"value", "low", "high"})."""
+def table(head, rows, words: bool = False) -> None:
+    """Display a Markdown table; cells are Markdown (plain words, if `words`), numbers (three
+    decimals) or shares with their intervals ({"value", "low", "high"})."""
 
     def cell(x):
-        if isinstance(x, dict):
-            return interval(x)
-        return f"{x:.3f}" if isinstance(x, float | np.floating) else str(x)
+        x = f"{x:.3f}" if isinstance(x, float | np.floating) else x
+        told = interval(x) if isinstance(x, dict) else str(x)
+        return plain(told) if words else told
 
-    lines = [head, ["---"] * len(head), *rows]
-    say("\n".join("| " + " | ".join(cell(x) for x in line) + " |" for line in lines))
+    lines = [head, ["---"] * len(head), *([cell(x) for x in row] for row in rows)]
+    say("\n".join("| " + " | ".join(line) + " |" for line in lines))

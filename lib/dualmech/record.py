@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import time
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,39 +16,28 @@ import numpy as np
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import best_match
 
+from vlms import identity
 from vlms._paths import data_dir
+from vlms.loading import SHIPPED
 
 from . import __version__
+from .metrics import wilson
 from .paper import published
 
 VERDICTS = ("replicates", "partly", "does not")
 OPEN = "open"  # of a claim that is not recorded
 AUTHORS = ("paper", "book")  # whose claim it is
+LARGEST = 2**20  # bytes of a file
+timer = identity.timer
+HUB = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+# Values that are no probabilities, even where those of the shipped models lie between 0 and 1.
+OTHER = "alpha|auc|band|change|cosine|effect|fade|follow|gain|gap|map|minus|move|over|point|turned"
 
 
 def provenance(vlm, seconds: float, **more) -> dict:
-    """Model and its hash, versions, device, precision, seconds and date of a measurement.
-
-    Also the hub commit ("revision") and the quantisation ("quantised"), if the model has them.
-    """
-    import torch
-    import transformers
-
-    on_gpu = vlm.device.type == "cuda"
-    device = torch.cuda.get_device_name(vlm.device) if on_gpu else platform.machine()
-    known = {"revision": vlm.revision, "quantised": vlm.quantised}
-    facts = {
-        "model": vlm.name,
-        "weights": vlm.fingerprint,
-        "dualmech": __version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "device": f"{vlm.device.type} ({device}, {torch.get_num_threads()} threads)",
-        "precision": str(vlm.model.dtype).removeprefix("torch."),
-        "seconds": round(seconds, 1),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    return facts | {name: fact for name, fact in known.items() if fact} | more
+    """Where a measurement comes from: `identity.facts` of the model, seconds, date, and more."""
+    now = {"seconds": round(seconds, 1), "date": datetime.now(UTC).date().isoformat()}
+    return identity.facts(vlm) | {"dualmech": __version__} | now | more
 
 
 def claim(
@@ -85,17 +73,15 @@ def write(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, *
     open is left out, too.  The result is `check`ed after it is written, so that a mistake does not
     cost a long run its numbers.
     """
-    lost = {name for name, stats in values.items() if _is_nan(stats)}
+    lost = {
+        k for k, s in values.items() if isinstance(s, dict) and s.get("value") != s.get("value")
+    }
     values = {name: stats for name, stats in values.items() if name not in lost}
     claims = [c for c in claims if c["verdict"] != OPEN]
     claims = [c | {"measured": [m for m in c["measured"] if m not in lost]} for c in claims]
     source = provenance(vlm, seconds, **more)
     path = results_dir() / place({"experiment": experiment, "provenance": source})
     return read(save(path, experiment, values, source, claims))
-
-
-def _is_nan(stats) -> bool:
-    return isinstance(stats, dict) and stats.get("value") != stats.get("value")
 
 
 def save(path: Path | str, experiment: str, values, source: dict, claims=()) -> Path:
@@ -106,17 +92,6 @@ def save(path: Path | str, experiment: str, values, source: dict, claims=()) -> 
     record |= {"claims": list(claims)} if claims else {}
     path.write_text(json.dumps(record, indent=1, default=np.generic.item) + "\n")
     return path
-
-
-class timer:
-    """`with timer() as t: ...` then `t.seconds`."""
-
-    def __enter__(self):
-        self.began = time.perf_counter()
-        return self
-
-    def __exit__(self, *_):
-        self.seconds = time.perf_counter() - self.began
 
 
 def results_dir() -> Path:
@@ -134,14 +109,18 @@ def collect(*folders, refused: list[str] | None = None) -> list[dict]:
     """Every record below the folders (the shipped ones, then this machine's, if not given).
 
     A record of the same model and experiment in a later folder replaces the earlier one.  Raises
-    ValueError for a file that `check` does not accept; or, given the list `refused`, leaves the
-    file out and appends the message.
+    ValueError for a file that `check` does not accept, or `check_sent` where it would ship; or,
+    given the list `refused`, leaves the file out and appends the message.
     """
-    found = {}
-    for folder in folders or (data_dir() / "results", results_dir()):
-        for path in sorted(Path(folder).glob("*/*.json")):
+    found, ships = {}, data_dir() / "results"
+    for folder in map(Path, folders or (ships, results_dir())):
+        for path in sorted(folder.glob("*/*.json")):
             try:
                 one = read(path)
+                if folder == ships:
+                    check_sent(one, path)
+                    if path != folder / place(one):
+                        _refuse(path, "$", f"it belongs in {place(one)}")
             except ValueError as error:
                 if refused is None:
                     raise
@@ -159,6 +138,8 @@ def benchmarks() -> list[dict]:
 def read(path: Path | str) -> dict:
     """Read a result.  Raises ValueError that names the file if it is missing or malformed."""
     try:
+        if not Path(path).is_file() or Path(path).stat().st_size > LARGEST:
+            raise ValueError(f"it is no file of at most {LARGEST:,} bytes")
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the result {path}: {error}") from None
@@ -172,32 +153,82 @@ def _schema() -> Draft202012Validator:
     return Draft202012Validator(json.loads(text), format_checker=FormatChecker(["date"]))
 
 
+def _refuse(file, where: str, why: str):
+    told = f"{file}: {where[:150]}: {why[:300]}"
+    raise ValueError(" ".join("".join(c if c.isprintable() else " " for c in told).split()))
+
+
 def check(record, file: Path | str = "the record") -> None:
     """Raise ValueError, one line that names the file and the place, unless this is a result.
 
-    Besides the schema: every interval holds its value, every verdict follows from its checks, and a
-    claim names published ids and values of the file.
+    Besides the schema: every interval holds its value, the date has been, every verdict follows
+    from its checks, and a claim names published ids and values of the file.
     """
-
-    def refuse(where: str, why: str):
-        raise ValueError(" ".join(f"{file}: {where}: {why}".split()))
-
     if error := best_match(_schema().iter_errors(record)):
-        message = error.message if len(error.message) < 300 else f"{error.message[:300]} ..."
-        refuse(error.json_path, message)
-    if not record["provenance"]["seconds"] >= 0:  # nan, of which a schema knows nothing
-        refuse("$.provenance.seconds", "not a number")
-    values = record["values"]
+        what = f"{str(error.instance)[:80]!r} holds what no result needs: use plain words"
+        _refuse(file, error.json_path, what if error.validator == "not" else error.message)
+    source, values = record["provenance"], record["values"]
+    if not source["seconds"] >= 0:  # nan, of which a schema knows nothing
+        _refuse(file, "$.provenance.seconds", "not a number")
+    if source["date"] > f"{datetime.now(UTC) + timedelta(1):%F}":  # it is tomorrow somewhere
+        _refuse(file, "$.provenance.date", f"{source['date']} has not been")
     rows = values["rows"] if record["experiment"] == "report" else values
     for name in range(len(rows)) if isinstance(rows, list) else rows:
         low, value, high = (rows[name][key] for key in ("low", "value", "high"))
         if not low - 1e-9 <= value <= high + 1e-9:  # a mean is rounded
-            refuse(f"$.values[{name!r}]", f"not low <= value <= high: {[low, value, high]}")
+            _refuse(file, f"$.values[{name!r}]", f"not low <= value <= high: {[low, value, high]}")
     known = {entry["id"] for entry in published()}
     for k, one in enumerate(record.get("claims", [])):
         follows = claim(one["claim"], one["checks"])["verdict"]
         if one["verdict"] != follows:
-            refuse(f"$.claims[{k}].verdict", f"from its checks follows {follows!r}")
+            _refuse(file, f"$.claims[{k}].verdict", f"from its checks follows {follows!r}")
         for key, some in (("paper", known), ("measured", values)):
             if strange := [name for name in one[key] if name not in some]:
-                refuse(f"$.claims[{k}].{key}", f"there is no {strange[0]!r}")
+                _refuse(file, f"$.claims[{k}].{key}", f"there is no {strange[0]!r}")
+
+
+def check_sent(record: dict, file: Path | str) -> None:
+    """Raise ValueError unless a `check`ed record may stand in data/results.
+
+    Its model is a hub id; a shipped model's name, weights and kept numbers come together; what is
+    a share or a probability in the shipped result of this experiment is one here, too.
+    """
+    model, weights = (record["provenance"][key] for key in ("model", "weights"))
+    kept = _kept()
+    owners = {one["provenance"]["weights"]: name for (name, _), one in kept.items()}
+    if model in SHIPPED or weights in owners:
+        known = kept.get((model, record["experiment"]), {"values": None})
+        if owners.get(weights) != model or record["values"] != known["values"]:
+            _refuse(file, "$.provenance", "a shipped model's name, hash and numbers go together")
+    elif not re.fullmatch(HUB, model, re.ASCII):
+        _refuse(file, "provenance.model is a folder", "use a hub id, which others can load")
+    shares, bounded = _kinds(record["experiment"])
+    for name, s in record["values"].items():
+        kind = re.sub(r"\d+", "0", name)
+        if kind in shares and not _is_share(s):
+            _refuse(file, f"$.values[{name!r}]", f"no share of {s['n']} with its interval")
+        if kind in bounded and not 0 <= s["low"] <= s["high"] <= 1:
+            _refuse(file, f"$.values[{name!r}]", "a probability lies between 0 and 1")
+
+
+@lru_cache(maxsize=1)
+def _kept() -> dict[tuple[str, str], dict]:
+    """The results that ship with the book, of the models that do."""
+    paths = [p for m in SHIPPED for p in (data_dir() / "results" / m).glob("*.json")]
+    return {(p.parent.name, p.stem): json.loads(p.read_text()) for p in paths}
+
+
+@lru_cache
+def _kinds(experiment: str) -> tuple[set[str], set[str]]:
+    """Names, without their numbers, of the shipped shares, and of the shipped probabilities."""
+    some = [(re.sub(r"\d+", "0", name), s) for (_, e), one in _kept().items()
+            if e == experiment != "report" for name, s in one["values"].items()]  # fmt: skip
+    no_share = {name for name, s in some if not _is_share(s)}
+    free = {name for name, s in some if re.search(OTHER, name) or s["low"] < 0 or s["high"] > 1}
+    return tuple({name for name, _ in some} - less for less in (no_share, free))
+
+
+def _is_share(s: dict) -> bool:
+    hits = min(max(round(s["value"] * s["n"]), 0), s["n"])
+    wanted = (hits / s["n"], *wilson(hits, s["n"]))
+    return all(abs(s[k] - x) < 1e-4 for k, x in zip(("value", "low", "high"), wanted, strict=True))

@@ -16,7 +16,7 @@ from itertools import permutations
 import numpy as np
 from PIL import Image
 
-from vlms.canvas import MINI, Geometry
+from vlms.canvas import GEOMETRIES, MINI, Geometry  # noqa: F401 (chapters look here)
 
 from . import drawing
 

@@ -134,7 +134,7 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
         raw = path.read_bytes()
     except OSError:
         return None
-    if hashlib.sha256(raw[:-32]).digest() != raw[-32:]:
+    if hashlib.sha256(path.stem.encode() + raw[:-32]).digest() != raw[-32:]:
         warnings.warn(f"{path} is damaged and is measured again", stacklevel=4)
         return None
     with np.load(io.BytesIO(raw[:-32]), allow_pickle=False) as file:
@@ -142,12 +142,12 @@ def _kept(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a chunk and its hash, whole or not at all; where that cannot be, warn and go on."""
+    """Write a chunk and a hash of it and its name, whole or not at all; else warn and go on."""
     np.savez(body := io.BytesIO(), **arrays)
     raw, part = body.getvalue(), path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(raw + hashlib.sha256(raw).digest())
+        part.write_bytes(raw + hashlib.sha256(path.stem.encode() + raw).digest())
         part.replace(path)
     except OSError as error:
         told = f"sweeps are not kept in {path.parent}: {error.strerror or error}"

@@ -11,6 +11,9 @@ from pathlib import Path
 from PIL import Image
 from tqdm.auto import tqdm
 
+from vlms.families import ModelError
+from vlms.pictures import opened
+
 SUMS = "SHA256SUMS"
 PAGE = "https://github.com/amitakamath/whatsup_vlms"
 SUBSETS = {
@@ -18,6 +21,10 @@ SUBSETS = {
     "B": ("controlled_clevr_dataset.json", "controlled_clevr"),
 }
 COCO = ("coco_qa_two_obj.json", "val2017", "annotations/instances_val2017.json")
+# What is fetched in one piece, and the data set that it belongs to.
+PIECES = {piece: name for name, pieces in (("whatsup-a", SUBSETS["A"]),
+          ("whatsup-b", SUBSETS["B"]), ("coco-spatial", COCO)) for piece in pieces}  # fmt: skip
+LONGEST = 2**28  # bytes of a JSON file: the largest public one has 20 million
 
 
 class DataError(ValueError):
@@ -27,33 +34,37 @@ class DataError(ValueError):
 def picture(path: Path) -> Image.Image:
     """A picture in RGB.  Raises DataError."""
     try:
-        with Image.open(path) as file:
-            return file.convert("RGB")
-    except OSError as error:
-        raise DataError(
-            f"{path} is missing, truncated or not a picture ({error}): {again(path)}"
-        ) from None
+        return opened(path).convert("RGB")
+    except ModelError as error:
+        raise DataError(f"{error}; {again(path)}") from None
 
 
 def again(path: Path) -> str:
     """What to do about a bad file, in half a sentence."""
-    coco = "2017" in f"{path.parent.name}/{path.name}"
-    page = "https://cocodataset.org/#download" if coco else PAGE
-    return f"get it again with `photographs.download` or from {page}"
+    for piece in (path, *path.parents):
+        for ending, name in PIECES.items():
+            folder = piece.as_posix().removesuffix(f"/{ending}")
+            if folder != piece.as_posix():
+                first = f"delete {piece} and " if piece.exists() else ""
+                page = "https://cocodataset.org" if name == "coco-spatial" else PAGE
+                call = f"call `photographs.download({name!r}, {folder!r})`"
+                return f"{first}{call}, which gets it again from {page}"
+    return f"get it again from {PAGE}"
 
 
 def check(folder: Path, names: Iterable[str]) -> None:
     """Compare files with the sums of their first use; look at a new one and keep its sum."""
-    listing, known = folder / SUMS, {}
-    if listing.exists():
-        known = {line[66:]: line[:64] for line in listing.read_text().splitlines()}
-    new = {}
+    listing, new = folder / SUMS, {}
+    known = sums(folder)
     for name in tqdm(sorted(set(names)), desc="checking files", delay=2, leave=False):
         path = folder / name
-        if not path.is_file():
-            raise DataError(f"{path} is missing: {again(path)}")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            if not path.is_file():
+                raise DataError(f"{path} is missing: {again(path)}")
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}): {again(path)}") from None
         if name in known and digest != known[name]:
             raise DataError(
                 f"{path} is not the file that was first used here (see {listing}): {again(path)}, "
@@ -70,11 +81,31 @@ def check(folder: Path, names: Iterable[str]) -> None:
         warnings.warn(f"{folder} cannot be written to: no sums are kept there", stacklevel=3)
 
 
+def sums(folder: Path) -> dict[str, str]:
+    """{file: SHA-256 sum of its first use}.  Raises DataError for a list that cannot be read."""
+    listing = folder / SUMS
+    try:
+        lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
+    except (OSError, ValueError):
+        raise DataError(f"{listing} cannot be read: delete it") from None
+    return {line[66:]: line[:64] for line in lines}
+
+
+def forget(folder: Path, piece: str) -> None:
+    """Drop the sums of a piece that is about to be fetched anew."""
+    known = sums(folder)
+    kept = {n: s for n, s in known.items() if n != piece and not n.startswith(f"{piece}/")}
+    if kept != known:
+        (folder / SUMS).write_text("".join(f"{s}  {n}\n" for n, s in kept.items()))
+
+
 def parsed(path: Path):
     """A JSON file's content.  Raises DataError."""
     try:
+        if path.stat().st_size > LONGEST:
+            raise ValueError(f"more than {LONGEST:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is truncated or not JSON ({error}): {again(path)}") from None
 
 

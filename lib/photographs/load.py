@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from itertools import permutations
@@ -12,7 +13,8 @@ from dualmech.stimuli import OPPOSITE
 from .files import COCO, SUBSETS, DataError, again, check, listed, mislabelled, parsed
 from .questions import OPTIONS, Question
 
-NAME = re.compile(r"([^_/]+)_(left_of|right_of|on|under|in-front_of|behind)_([^_/]+)\.\w+$")
+THING = r"([^_/\\\x00-\x1f]{1,80})"
+NAME = re.compile(rf"{THING}_(left_of|right_of|on|under|in-front_of|behind)_{THING}\.\w{{3,4}}")
 RELATIONS = {"left_of": "left", "right_of": "right", "in-front_of": "front"}
 
 
@@ -30,12 +32,13 @@ def whatsup(folder: Path | str, subset: str = "A") -> list[Question]:
     for k, entry in enumerate(entries):
         try:
             name, caption = Path(entry["image_path"]).name, entry["caption_options"][0]
-            subject, relation, other = NAME.match(name).groups()
+            subject, relation, other = NAME.fullmatch(name).groups()
+            said = set(caption.split())
         except (TypeError, KeyError, IndexError, AttributeError):
             why = "no image_path <thing>_<relation>_<thing>.jpeg with caption_options"
             raise mislabelled(folder / listing, k, entry, why) from None
         relation = RELATIONS.get(relation, relation)
-        if {word for pair in OPTIONS for word in pair} & set(caption.split()) != {relation}:
+        if {word for pair in OPTIONS for word in pair} & said != {relation}:
             why = "the first caption does not say what the file's name says"
             raise mislabelled(folder / listing, k, entry, why)
         options = next(pair for pair in OPTIONS if relation in pair)
@@ -92,9 +95,13 @@ def coco_spatial(folder: Path | str) -> list[Question]:
     for k, entry in enumerate(listed(folder, listing)):
         try:
             number, captions = int(entry[0]), entry[1:]
+            if not 0 <= number < 10**12:
+                raise ValueError
             (subject, *word, other), wrong = (CAPTION.match(c).groups() for c in captions)
             relation, opposite = word[0] or word[1], wrong[1] or wrong[2]
-        except (TypeError, ValueError, IndexError, KeyError, AttributeError):
+        except (
+            TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError
+        ):  # fmt: skip
             why = "not [image id, right caption, wrong caption] with a relation each"
             raise mislabelled(folder / listing, k, entry, why) from None
         if (subject, OPPOSITE[relation], other) != (wrong[0], opposite, wrong[3]):
@@ -116,11 +123,13 @@ def _coco_boxes(folder: Path, name: str) -> dict:
     try:
         names = {c["id"]: c["name"] for c in told["categories"]}
         for one in told["annotations"]:
-            left, top, wide, high = (float(v) for v in one["bbox"])
+            left, top, wide, high = box = [float(v) for v in one["bbox"]]
+            if not (min(box) >= 0 and math.isfinite(sum(box))):
+                raise ValueError
             key, area = (one["image_id"], names[one["category_id"]]), wide * high
             if area > best.get(key, (0, None))[0]:
                 best[key] = area, (left, top, left + wide, top + high)
-    except (TypeError, KeyError, ValueError):
-        why = f"{folder / name} is not a COCO instances file"
+    except (TypeError, KeyError, ValueError, OverflowError):
+        why = f"{folder / name} is not a COCO instances file, or a box in it is no box"
         raise DataError(f"{why}: {again(folder / name)}") from None
     return {key: box for key, (_, box) in best.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
+import time
 
 import torch
 
@@ -49,3 +51,35 @@ def hooked(model: torch.nn.Module) -> bool:
         for hooks in (module._forward_hooks, module._forward_pre_hooks)
         for hook in hooks.values()
     )
+
+
+def facts(vlm) -> dict:
+    """What made a measurement: model and its hash, versions, device and precision.
+
+    Also the hub commit ("revision") and the quantisation ("quantised"), if the model has them.
+    """
+    import transformers
+
+    on_gpu = vlm.device.type == "cuda"
+    device = torch.cuda.get_device_name(vlm.device) if on_gpu else platform.machine()
+    told = {
+        "model": vlm.name,
+        "weights": vlm.fingerprint,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": f"{vlm.device.type} ({device}, {torch.get_num_threads()} threads)",
+        "precision": str(vlm.model.dtype).removeprefix("torch."),
+    }
+    known = {"revision": vlm.revision, "quantised": vlm.quantised}
+    return told | {name: fact for name, fact in known.items() if fact}
+
+
+class timer:
+    """`with timer() as t: ...` then `t.seconds`."""
+
+    def __enter__(self):
+        self.began = time.perf_counter()
+        return self
+
+    def __exit__(self, *_):
+        self.seconds = time.perf_counter() - self.began

@@ -6,6 +6,7 @@ import hashlib
 import json
 import textwrap
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -217,6 +218,21 @@ def _check_weights(where: str, info: dict) -> None:
         )
 
 
+def _image_processor(where: str, config, hub: dict):
+    """The image processor that computes with Pillow, which needs no torchvision."""
+    # from the top of the package it asks for torchvision in some versions
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(where, backend="pil", config=config, **hub)
+    except AttributeError:  # before 5.16 it misses those of Idefics3 and SmolVLM
+        if (kind := config.model_type) not in ("idefics3", "smolvlm"):
+            raise
+        module = import_module(f"transformers.models.{kind}.image_processing_pil_{kind}")
+        found = [one for name, one in vars(module).items() if name.endswith("ImageProcessorPil")]
+        return found[0].from_pretrained(where, **hub)
+
+
 def _template(name: str, told: dict, tokenizer) -> str:
     """The chat template, the one called "default" if there are several.  Raises ModelError."""
     template = told.get("chat_template") or tokenizer.chat_template
@@ -265,9 +281,6 @@ def load(
 
 def _loaded(name: str, device: str, precision: str | None, revision: str | None) -> VLM:
     import transformers
-
-    # from the top of the package it asks for torchvision in some versions
-    from transformers.models.auto.image_processing_auto import AutoImageProcessor
     from transformers.processing_utils import ProcessorMixin
 
     path, shipped = Path(name).expanduser(), name in SHIPPED
@@ -310,7 +323,7 @@ def _loaded(name: str, device: str, precision: str | None, revision: str | None)
     hub = {"revision": revision, "trust_remote_code": False}
     with _quiet(enabled=shipped):
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **hub)
-        images = AutoImageProcessor.from_pretrained(where, backend="pil", config=config, **hub)
+        images = _image_processor(where, config, hub)
         told = ProcessorMixin.get_processor_dict(where, revision=revision)[0]
         template = _template(name, told, tokenizer)
         if tokenizer.pad_token is None:  # any token will do: padding is never seen

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageOps
 
 from .families import ModelError
 
 FITS = ("pad", "crop", "stretch")
+# Of Pillow's formats those that only hold pixels: others start programs or read further files.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+def opened(path: Path | str) -> Image.Image:
+    """A picture from a file, read whole.
+
+    Raises ModelError for a file that is missing, cut, of another kind than FORMATS, or so large
+    (Pillow's limit, about 89 million pixels) that it would fill the memory.
+    """
+    if not Path(path).is_file():
+        raise ModelError(f"no image at {path}: check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=FORMATS)
+            image.load()
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ModelError(
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller"
+        ) from None
+    except Exception as error:  # a decoder may stumble in its own way
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(
+            f"{path} is not an image that can be read ({why}): use {', '.join(FORMATS[:3])} or "
+            "another common format"
+        ) from None
+    return image
 
 
 def upright(picture) -> Image.Image:
@@ -22,6 +53,8 @@ def upright(picture) -> Image.Image:
     if not isinstance(picture, Image.Image):
         found = type(picture).__name__
         raise ModelError(f"expected a PIL image or an array (H, W, 3), got {found}")
+    if not min(picture.size):
+        raise ModelError("the picture has no pixels: open another one")
     try:
         picture = ImageOps.exif_transpose(picture)
     except OSError as error:
@@ -77,6 +110,11 @@ def fitted(picture, canvas: tuple[int, int], fit: str = "pad") -> Image.Image:
     if picture.size == (size[0] * factor, size[1] * factor):
         return picture.reduce(factor) if factor > 1 else picture
     if fit == "pad":
+        if max(picture.size) > min(picture.size) * min(size):
+            raise ModelError(
+                f"a picture of {picture.width} x {picture.height} pixels is too thin to be seen on "
+                f"{size[0]} x {size[1]}: crop it, or use fit='crop' or 'stretch'"
+            )
         return ImageOps.pad(picture, size, Image.Resampling.BICUBIC, color="white")
     if fit == "crop":
         return ImageOps.fit(picture, size, Image.Resampling.BICUBIC)

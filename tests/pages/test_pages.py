@@ -6,27 +6,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
-from bs4 import BeautifulSoup
-
-ROOT = Path(__file__).parents[2]
-SITE = ROOT / "_build" / "html"
-PAGES = sorted((ROOT / "chapters").glob("*.ipynb")) + sorted((ROOT / "chapters").glob("*.md"))
-NOTEBOOKS = [path for path in PAGES if path.suffix == ".ipynb"]
-
-
-@cache
-def soup(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+from book import CONFIG, NOTEBOOKS, ROOT, SITE, SOURCES, built, name, soup
 
 
 @cache
 def anchors(path: Path) -> set[str]:
     return {tag["id"] for tag in soup(path).find_all(id=True)}
-
-
-def built(source: Path) -> Path:
-    return SITE / "chapters" / f"{source.stem}.html"
 
 
 def test_the_book_opens_at_its_index():
@@ -37,16 +22,15 @@ def test_the_book_opens_at_its_index():
 
 
 def test_every_source_has_a_page_and_no_page_is_left_over():
-    assert sorted(map(built, PAGES)) == sorted((SITE / "chapters").glob("*.html"))
+    assert sorted(map(built, SOURCES)) == sorted((SITE / "chapters").rglob("*.html"))
 
 
-@pytest.fixture(params=PAGES, ids=lambda path: path.stem)
+@pytest.fixture(params=SOURCES, ids=name)
 def page(request) -> Path:
     return built(request.param)
 
 
 def test_one_heading_of_the_first_level(page):
-    # Inside the article: the theme keeps a second copy of the title, for print alone.
     headings = [h.get_text(strip=True) for h in soup(page).article.find_all("h1")]
     assert len(headings) == 1 and headings[0], headings
 
@@ -87,13 +71,13 @@ def test_no_path_of_the_machine_that_built_it(page):
     assert not re.search(rf"{re.escape(str(ROOT))}|{home}/|site-packages|/ipykernel_|/tmp/", text)
 
 
-@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=name)
 def test_the_colab_button_opens_the_chapter_s_notebook(source):
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    repository = CONFIG["repository"]
     path = repository["url"].removeprefix("https://github.com/")
     wanted = (
         "https://colab.research.google.com/github/"
-        f"{path}/blob/{repository['branch']}/chapters/{source.name}"
+        f"{path}/blob/{repository['branch']}/chapters/{name(source)}.ipynb"
     )
     links = soup(built(source)).select('a[href*="colab.research.google.com"]')
     assert wanted in {link["href"] for link in links}

@@ -10,7 +10,10 @@ from vlms.loading import SHIPPED
 
 ROOT = Path(__file__).parents[2]
 FRESH, KEPT = ROOT / "_build" / "results", ROOT / "data" / "results"
-TOLERANCE = 0.02  # of a share; the last digits differ from one machine to the next
+# Twenty times the largest difference that was ever seen, over threads and hash seeds; of the value,
+# where it is larger than one.
+TOLERANCE = 20 * 5.6e-6
+MEASURED = ("value", "low", "high")
 
 
 @cache
@@ -36,17 +39,28 @@ def test_every_experiment_has_a_kept_result_and_the_other_way_round():
     assert set(records(FRESH)) == set(records(KEPT)), "run `make book keep`"
 
 
+@pytest.mark.parametrize("name", records(KEPT))
+def test_the_same_is_measured_in_the_same_way(name):
+    kept, fresh = (records(folder)[name] for folder in (KEPT, FRESH))
+    assert list(fresh["values"]) == list(kept["values"])
+    told = ("seed", "n", "alpha", "images", "model", "other", "steps", "lr", "handle")
+    settings = [{k: v for k, v in one["provenance"].items() if k in told} for one in (kept, fresh)]
+    assert settings[0] == settings[1]
+
+
 @pytest.mark.parametrize(("name", "key"), VALUES)
 def test_a_kept_value_is_measured_again(name, key):
     kept, fresh = (records(folder)[name]["values"][key] for folder in (KEPT, FRESH))
-    assert fresh["value"] == pytest.approx(kept["value"], abs=kept.get("tolerance", TOLERANCE))
-    assert fresh.get("n") == kept.get("n")
+    for k in MEASURED:
+        assert fresh[k] == pytest.approx(kept[k], abs=TOLERANCE * max(1, abs(kept[k])))
+    rest = [{k: v for k, v in one.items() if k not in MEASURED} for one in (kept, fresh)]
+    assert rest[0] == rest[1], "n, a slot or a p value"
 
 
 @pytest.mark.parametrize(("name", "k"), CLAIMS)
-def test_a_kept_verdict_is_reached_again(name, k):
+def test_a_kept_claim_is_reached_again(name, k):
     kept, fresh = (records(folder)[name]["claims"][k] for folder in (KEPT, FRESH))
-    assert (fresh["claim"], fresh["verdict"]) == (kept["claim"], kept["verdict"])
+    assert fresh == kept, "its words, checks, verdict, published and measured numbers"
 
 
 def test_results_come_from_the_weights_that_ship():

@@ -1,0 +1,86 @@
+"""Watches over the kernel of a chapter. `run` loads it, as a plugin, into nbmake's process.
+
+Twice a kernel has gone idle for ever while its cell was still waited for: its main thread in the
+event loop, the client in its own. So this asks, while a cell is pending, whether the kernel works
+at all. It also ends a chapter that prints without end, and a kernel whose builder is gone.
+"""
+
+import asyncio
+import os
+import threading
+import time
+
+import nbmake.nb_run
+import psutil
+from nbclient.client import NotebookClient
+from nbclient.exceptions import CellTimeoutError
+
+IDLE = "the kernel is idle and the cell is still waited for"  # `run` looks for these words
+SECONDS = float(os.environ.get("BOOKBUILD_IDLE", 60))  # without work, twice in a row
+WORK = 0.01  # of a core: below, a kernel does nothing but look whether its parent is alive
+MOST = 20e6  # bytes of output of one chapter; a page of this book has less than one million
+
+
+class Stopped(CellTimeoutError):
+    """Why a chapter was stopped; nbmake prints the message without a traceback."""
+
+
+class WatchedClient(NotebookClient):
+    """A client that gives up a kernel which does nothing, or which prints without end."""
+
+    printed = 0
+
+    def process_message(self, msg, cell, cell_index):
+        self.printed += len(str(msg["content"].get("text") or msg["content"].get("data") or ""))
+        return super().process_message(msg, cell, cell_index)
+
+    async def async_execute_cell(self, cell, cell_index, **options):
+        cell_runs = asyncio.ensure_future(super().async_execute_cell(cell, cell_index, **options))
+        guard = asyncio.ensure_future(self._guard(cell, cell_index))
+        await asyncio.wait({cell_runs, guard}, return_when=asyncio.FIRST_COMPLETED)
+        guard.cancel()
+        if not cell_runs.done():
+            cell_runs.cancel()
+            await asyncio.wait({cell_runs})
+            raise guard.exception()
+        return await cell_runs
+
+    async def _guard(self, cell, cell_index):
+        """Returns never; raises Stopped."""
+        where = f"cell {cell_index} ({cell.source.strip().partition(chr(10))[0]})"
+        worked, since, nudged = self._work(), time.monotonic(), False
+        while True:
+            await asyncio.sleep(min(1, SECONDS / 4))
+            if self.printed > MOST:
+                raise Stopped(f"{where}: the chapter has printed more than {MOST / 1e6:.0f} MB")
+            if time.monotonic() - since < SECONDS:
+                continue
+            idle = self._work() - worked < WORK * SECONDS
+            if idle and nudged:
+                raise Stopped(f"{where}: {IDLE}, for {2 * SECONDS:.0f} s")
+            if idle:  # a message that was lost on the way comes with the next one
+                self.kc.kernel_info()
+            worked, since, nudged = self._work(), time.monotonic(), idle
+
+    def _work(self) -> float:
+        """Seconds of CPU that the kernel and its children, those that have ended too, have used."""
+        try:
+            kernel = psutil.Process(self.km.provisioner.pid)
+            family = [kernel, *kernel.children(recursive=True)]
+            return sum(sum(one.cpu_times()[:4]) for one in family)
+        except psutil.Error:  # it has died, and nbclient says so
+            return 0.0
+
+
+def follow(parent: int) -> None:
+    """End this process and its kernel when the builder, process `parent`, has ended."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    os._exit(1)
+
+
+def pytest_configure(config):
+    nbmake.nb_run.NotebookClient = WatchedClient
+    threading.Thread(target=follow, args=(os.getppid(),), daemon=True).start()

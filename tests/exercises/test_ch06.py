@@ -1,0 +1,71 @@
+"""Exercises of chapter 6: the solution passes, and each wrong answer is told what is wrong."""
+
+import numpy as np
+import pytest
+
+from exercises import verdict
+
+
+def booking(draw):
+    """phone_book as a student might write it; draw(rng, k cells) -> their classes."""
+
+    def phone_book(cells, seed=0):
+        some = np.unique(cells)
+        found = draw(np.random.RandomState(seed), some)
+        return found[np.searchsorted(some, cells)]
+
+    return phone_book
+
+
+def in_turn(rng, some):
+    return rng.permutation(np.arange(len(some)) % 3)
+
+
+WRONG_BOOK = {
+    "not done yet": lambda cells, seed=0: ...,
+    "one class for each token": lambda cells, seed=0: in_turn(
+        np.random.RandomState(seed), np.unique(cells)
+    ),
+    "the classes are 0, 1 and 2": booking(lambda rng, some: 1 + in_turn(rng, some)),
+    "look it up for each token": lambda cells, seed=0: np.random.RandomState(seed).randint(
+        0, 3, len(cells)
+    ),
+    "two calls with one seed differ": booking(
+        lambda rng, some: np.random.permutation(np.arange(len(some)) % 3)
+    ),
+    "is the same for every seed": booking(lambda rng, some: np.arange(len(some)) // 3),
+    "of the nine cells: give each as many": booking(lambda rng, some: rng.randint(0, 3, len(some))),
+}
+
+
+@pytest.mark.parametrize("told", WRONG_BOOK)
+def test_a_wrong_phone_book_is_told(told):
+    assert told in verdict("6.1", WRONG_BOOK[told])
+
+
+def test_a_phone_book_is_right():
+    assert verdict("6.1", booking(in_turn)) == "right"
+
+
+WRONG_GAIN = {
+    "not done yet": lambda p, blank, tokens, c: None,
+    "shape (3,)": lambda p, blank, tokens, c: (p - blank)[:, tokens, c].mean(0),
+    "shape ()": lambda p, blank, tokens, c: (p - blank)[:, tokens, c].mean(),
+    "the sign is turned": lambda p, blank, tokens, c: (blank - p)[:, tokens, c].mean(1),
+    "the probability itself": lambda p, blank, tokens, c: p[:, tokens, c].mean(1),
+    "the mean over all tokens": lambda p, blank, tokens, c: (p - blank)[..., c].mean(1),
+    "the blank is averaged": lambda p, blank, tokens, c: (
+        p[:, tokens, c].mean(1) - blank[..., c].mean(1)
+    ),
+    "that is class 2": lambda p, blank, tokens, c: (p - blank)[:, tokens, c + 1].mean(1),
+    "and the means are": lambda p, blank, tokens, c: (p - blank)[:, tokens + 1, c].mean(1),
+}
+
+
+@pytest.mark.parametrize("told", WRONG_GAIN)
+def test_a_wrong_gain_is_told(told):
+    assert told in verdict("6.2", WRONG_GAIN[told])
+
+
+def test_a_gain_is_right():
+    assert verdict("6.2", lambda p, blank, tokens, c: (p - blank)[:, tokens, c].mean(1)) == "right"

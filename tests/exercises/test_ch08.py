@@ -1,0 +1,114 @@
+"""Exercises of chapter 8: the solution passes, and each wrong answer is told what is wrong."""
+
+import numpy as np
+import pytest
+
+from dualmech import regions
+from exercises import verdict
+
+
+def owned(t, b):
+    return [regions.tokens_of(box, b.vlm.px, b.vlm.grid[1]) for box in t.stimulus.boxes]
+
+
+def strips(t, b):
+    """The outer columns, also where the items stand in a column."""
+    return [regions.strip(place, False, b.vlm.grid[0]) for place in range(3)]
+
+
+def trading(tokens=owned, places=(0, 2), source=lambda b, resid: resid, order=lambda some: some):
+    """trade_places as a student might write it; tokens(trial, b): those of the three items."""
+
+    def trade_places(resid, b):
+        before = resid.clone()
+        for i, t in enumerate(b.trials):
+            some = [tokens(t, b)[place] for place in places]
+            for to, taken in zip(some, some[::-1], strict=True):
+                resid[i, b.at[i, to]] = source(b, before)[i, b.source_at[i, order(taken)]]
+        return resid
+
+    return trade_places
+
+
+def overwriting(resid, b):
+    for i, t in enumerate(b.trials):
+        first, _, last = (b.at[i, tokens] for tokens in owned(t, b))
+        resid[i, first] = resid[i, last]
+        resid[i, last] = resid[i, first]
+    return resid
+
+
+def half(resid, b):
+    for i, t in enumerate(b.trials):
+        first, _, last = (b.at[i, tokens] for tokens in owned(t, b))
+        resid[i, first] = resid[i, last] + 1
+    return resid
+
+
+def without_at(resid, b):
+    for i, t in enumerate(b.trials):
+        first, _, last = owned(t, b)
+        resid[i, np.r_[first, last]] = resid[i, np.r_[last, first]]
+    return resid
+
+
+WRONG_TRADE = {
+    "not done yet": lambda resid, b: ...,
+    "not that of resid": lambda resid, b: resid[:, b.at[0]],
+    "nothing has changed": lambda resid, b: resid,
+    "the reference has changed": trading(places=(0, 1)),
+    "positions outside the outer items": without_at,
+    "the states come from b.source": trading(source=lambda b, resid: b.source),
+    "both places now hold the same item": overwriting,
+    "arrive in another order": trading(order=lambda some: some[::-1].copy()),
+    "do not hold each other's states": half,
+}
+
+
+@pytest.mark.parametrize("told", WRONG_TRADE)
+def test_a_wrong_trade_is_told(told):
+    assert told in verdict("8.1", WRONG_TRADE[told])
+
+
+def test_strips_are_more_than_the_items():
+    assert "positions outside the outer items" in verdict("8.1", trading(strips))
+
+
+def test_items_that_trade_places_are_right():
+    assert verdict("8.1", trading()) == "right"
+
+
+def selecting(keep):
+    """survivors as a student might write it; keep(a, b, pair) -> bool."""
+
+    def survivors(first, second, pairs):
+        return [bool(keep(*one)) for one in zip(first, second, pairs, strict=True)]
+
+    return survivors
+
+
+def both(a, b, p):
+    return a == p.clean.answer and b == p.counterfactual.answer
+
+
+WRONG_SURVIVORS = {
+    "not done yet": lambda first, second, pairs: None,
+    "say of each pair": lambda *given: sum(selecting(both)(*given)),
+    "should give true or false": lambda *given: np.array(selecting(both)(*given), float),
+    "it drops a pair that was right": selecting(lambda a, b, p: a == b == p.clean.answer),
+    "wrong on both images": selecting(lambda a, b, p: a != b),
+    "right on one image only": selecting(
+        lambda a, b, p: a == p.clean.answer or b == p.counterfactual.answer
+    ),
+    "the clean image only": selecting(lambda a, b, p: a == p.clean.answer),
+    "the counterfactual only": selecting(lambda a, b, p: b == p.counterfactual.answer),
+}
+
+
+@pytest.mark.parametrize("told", WRONG_SURVIVORS)
+def test_a_wrong_selection_is_told(told):
+    assert told in verdict("8.2", WRONG_SURVIVORS[told])
+
+
+def test_a_selection_of_both_is_right():
+    assert verdict("8.2", selecting(both)) == "right"

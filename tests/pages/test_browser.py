@@ -1,0 +1,227 @@
+"""The pages in a browser: on a phone and a desk, light and dark, on paper, with the network off."""
+
+import gzip
+import io
+import itertools
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from book import CONFIG, SOURCES, START, built, name
+from exceptions import hold
+from pypdf import PdfReader
+
+PHONE, DESK, PAPER = (360, 740), (1280, 900), (665, 940)  # CSS pixels; A4 within its margins
+GATES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+SCREENS, START_SCREENS = 10, 4
+FIRST_VIEW = 700_000  # bytes, compressed
+SOME = [START, "01-the-binding-problem", "07-swapping-strips", "scoreboard", "teaching", "glossary"]
+
+WIDER = """width => [...document.body.querySelectorAll('*')]
+  .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > width + .5 + scrollX
+      && !e.closest('pre, .wide'))
+  .map(e => e.outerHTML.slice(0, 120))"""
+CUT = """() => [...document.querySelectorAll('pre, .wide')]
+  .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
+  .map(e => e.textContent.slice(0, 120))"""
+COLOURS = """() => [document.body, document.querySelector('article')]
+  .map(e => getComputedStyle(e)).flatMap(s => [s.color, s.backgroundColor])"""
+CODE = """() => {  // the contrasts of code with its box
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, k) => sum + v * [.2126, .7152, .0722][k], 0);
+  const rgb = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const pairs = [...document.querySelectorAll('.highlight pre, .highlight pre span')].map(e =>
+    getComputedStyle(e).color + '|' + getComputedStyle(e.closest('pre')).backgroundColor);
+  return Object.fromEntries([...new Set(pairs)].map(pair => {
+    const [a, b] = pair.split('|').map(c => c === 'rgba(0, 0, 0, 0)'
+      ? getComputedStyle(document.body).backgroundColor : c).map(c => light(rgb(c))).sort();
+    return [pair, (Math.max(a, b) + .05) / (Math.min(a, b) + .05)];
+  }));
+}"""
+PLAIN = """() => document.querySelectorAll('.highlight pre')
+  .forEach(e => e.textContent = e.textContent)"""  # thousands of words; `CODE` sees their colours
+OPEN_ALL = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
+
+
+class Visit:
+    """One page, opened from its file with the network off, and all that was seen there."""
+
+    def __init__(self, browser, source):
+        context = browser.new_context(viewport=dict(zip(("width", "height"), PHONE, strict=True)))
+        context.set_offline(True)
+        page = context.new_page()
+        self.said, self.asked = watch(page)
+        page.goto(built(source).as_uri())
+        page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+        self.screens = page.evaluate("document.documentElement.scrollHeight") / DESK[1]
+        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        page.evaluate(OPEN_ALL)
+        self.wide = page.evaluate("document.documentElement.scrollWidth")
+        self.wider = page.evaluate(WIDER, PHONE[0])
+        self.code = []
+        for theme in ("light", "dark"):
+            page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            self.code.append(page.evaluate(CODE))
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": PAPER[0], "height": PAPER[1]})
+        self.cut, self.colours = page.evaluate(CUT), page.evaluate(COLOURS)
+        page.emulate_media(media="screen")
+        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        page.evaluate("document.documentElement.dataset.theme = 'light'")
+        self.faults = axe(page)
+        context.close()
+
+
+def watch(page) -> tuple[list[str], list[str]]:
+    """What a page will say on the console, and what it will ask for."""
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    return said, asked
+
+
+def axe(page) -> list[str]:
+    page.evaluate(PLAIN)
+    options = {"runOnly": GATES, "resultTypes": ["violations"], "preload": False}
+    found = Axe().run(page, options=options).response["violations"]
+    return [f"{v['id']}: {node['html'][:150]}" for v in found for node in v["nodes"]]
+
+
+@pytest.fixture(scope="module", params=SOURCES, ids=name)
+def visited(request, browser):
+    """(name of the page, Visit)."""
+    return name(request.param), Visit(browser, request.param)
+
+
+def test_the_page_is_silent_and_asks_nobody(visited):
+    _, visit = visited
+    assert not visit.said
+    assert visit.asked and all(url.startswith(("file:", "data:")) for url in visit.asked)
+
+
+def test_nothing_is_wider_than_a_phone_with_the_folds_open(visited):
+    _, visit = visited
+    assert visit.wide <= PHONE[0] and not visit.wider, visit.wider
+
+
+def test_anyone_can_use_the_page(visited):
+    _, visit = visited
+    assert not visit.faults
+    for code in visit.code:  # light, dark
+        assert all(contrast >= 4.5 for contrast in code.values()), code
+
+
+def test_on_paper_no_line_is_cut_and_the_dark_page_is_light(visited):
+    _, visit = visited
+    assert not visit.cut
+    ink, paper, text, behind = visit.colours
+    assert (ink, paper, text) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)", "rgb(0, 0, 0)")
+    assert behind == "rgba(0, 0, 0, 0)"
+
+
+def test_a_chapter_is_short(visited):
+    page, visit = visited
+    if page.startswith("deeper/"):
+        pytest.skip("the proof may be as long as it has to be")
+    most = START_SCREENS if page == START else SCREENS
+    hold("screens", page, visit.screens <= most, f"{visit.screens:.1f} screens, at most {most}")
+
+
+@pytest.mark.parametrize(
+    ("page", "width", "theme"),
+    list(itertools.product(SOME, (PHONE, DESK), ("light", "dark"))),
+    ids=lambda value: value if isinstance(value, str) else str(value[0]),
+)
+def test_anyone_can_use_the_page_in_any_form(browser, page, width, theme):
+    source = next(source for source in SOURCES if name(source) == page)
+    with browser.new_context(
+        viewport={"width": width[0], "height": width[1]}, color_scheme=theme, offline=True
+    ) as context:
+        tab = context.new_page()
+        tab.goto(built(source).as_uri())
+        assert not axe(tab)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=name)
+def test_served_the_page_is_silent_and_its_first_view_is_light(browser, server, source):
+    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        tab = context.new_page()
+        said, asked = watch(tab)
+        tab.route(lambda url: not url.startswith(server), lambda route: route.abort())
+        sizes = {}
+        tab.on(
+            "requestfinished",
+            lambda r: sizes.update({r.url: len(gzip.compress(r.response().body()))}),
+        )
+        tab.goto(f"{server}/chapters/{name(source)}.html", wait_until="networkidle")
+    assert not said
+    assert all(url.startswith((server, "data:")) for url in asked)
+    assert sum(sizes.values()) <= FIRST_VIEW, sizes
+
+
+@pytest.mark.parametrize("page", SOME)
+def test_a_printed_page_says_what_it_is_of(browser, page):
+    source = next(source for source in SOURCES if name(source) == page)
+    with browser.new_context(offline=True) as context:
+        tab = context.new_page()
+        tab.goto(built(source).as_uri())
+        sheets = PdfReader(io.BytesIO(tab.pdf(format="A4", prefer_css_page_size=True))).pages
+    for sheet in sheets:
+        text = " ".join(sheet.extract_text().split())
+        assert CONFIG["title"] in text and "CC BY 4.0" in text
+        if page[:2].isdigit() and page != START:
+            assert f"chapter {int(page[:2])} " in text
+
+
+def test_the_search_finds_a_word_from_a_file(browser):
+    with browser.new_context(offline=True) as context:
+        tab = context.new_page()
+        said, _ = watch(tab)
+        tab.goto(built(SOURCES[0]).as_uri())
+        tab.fill("header input[name=q]", "binding")
+        tab.press("header input[name=q]", "Enter")
+        tab.wait_for_selector("#search-results li a")
+        assert "binding" in tab.inner_text("#search-results").lower()
+        assert not axe(tab)
+    assert not said
+
+
+def test_the_switch_turns_the_page_dark_and_the_next_page_too(browser, server):
+    with browser.new_context(color_scheme="light") as context:
+        tab = context.new_page()
+        tab.goto(f"{server}/chapters/{START}.html")
+        paper = "getComputedStyle(document.body).backgroundColor"
+        assert tab.evaluate(paper) == "rgb(255, 255, 255)"
+        tab.click("button.theme")
+        assert tab.get_attribute("button.theme", "aria-label") == "Light"
+        dark = tab.evaluate(paper)
+        tab.goto(f"{server}/chapters/glossary.html")
+        assert tab.evaluate(paper) == dark != "rgb(255, 255, 255)"
+
+
+def test_by_keyboard_the_contents_open_on_a_phone(browser):
+    with browser.new_context(viewport={"width": 360, "height": 740}, offline=True) as context:
+        tab = context.new_page()
+        tab.goto(built(SOURCES[0]).as_uri())
+        assert not tab.is_visible("nav#contents")
+        tab.focus("button.menu")
+        tab.keyboard.press("Enter")
+        assert tab.is_visible("nav#contents a >> text=Glossary")
+        assert not axe(tab)
+        tab.keyboard.press("Escape")
+        assert not tab.is_visible("nav#contents")
+
+
+def test_folded_code_opens_and_says_so(browser):
+    """The words on a fold change with it, and the code behind it is a reader's to copy."""
+    source = next(s for s in SOURCES if s.suffix == ".ipynb" and '"hide-input"' in s.read_text())
+    with browser.new_context(offline=True) as context:
+        tab = context.new_page()
+        tab.goto(built(source).as_uri())
+        fold = tab.locator("details.fold").first
+        assert not fold.locator("pre").is_visible()
+        assert fold.locator("summary").inner_text().startswith("Show the code")
+        fold.locator("summary").click()
+        assert fold.locator("pre").is_visible()
+        assert fold.locator("summary").inner_text().startswith("Hide the code")

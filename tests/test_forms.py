@@ -1,0 +1,283 @@
+"""Checkpoints as they lie on disk: the published forms of each family, and damage to them."""
+
+import hashlib
+import json
+import random
+import shutil
+import warnings
+from collections import Counter
+
+import pytest
+import torch
+import transformers
+from held import held
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import dualmech
+from bookbuild import tiny
+from vlms._paths import data_dir
+from vlms.families import ModelError
+from vlms.loading import SHIPPED, check_files
+
+QUESTION = "What is to the left of the key?"
+
+
+@pytest.fixture(scope="module", params=tiny.FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def saved(family, tmp_path_factory):
+    return tiny.save(family, tmp_path_factory.mktemp(family) / "saved")
+
+
+@pytest.fixture(scope="module")
+def first(saved):
+    """What the checkpoint says as it was saved: (hash of its weights, logits)."""
+    vlm = dualmech.load(saved, device="cpu", precision="float32")
+    return vlm.fingerprint, logits(vlm)
+
+
+def logits(vlm):
+    return vlm.logits(vlm.prepare([Image.new("RGB", vlm.canvas[::-1], "red")], [QUESTION]))
+
+
+def edit(path, change):
+    told = json.loads(path.read_text())
+    change(told)
+    path.write_text(json.dumps(told))
+
+
+# Each form is made of a folder as `save_pretrained` of today writes it.
+
+
+def hub_names(folder, family):
+    """The names of the weights on the hub; those of today's classes are another form."""
+    resave(folder, family, save_original_format=True)
+
+
+def class_names(folder, family):
+    """The names of the weights in today's classes."""
+    resave(folder, family, save_original_format=False)
+
+
+def shards(folder, family):
+    """Many weight files and an index."""
+    resave(folder, family, max_shard_size="100KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    assert (folder / "model.safetensors.index.json").exists()
+
+
+def resave(folder, family, **how):
+    cls = tiny.describe(family)[0]
+    model = cls.from_pretrained(folder, dtype=torch.float32)
+    for file in folder.glob("model*"):
+        file.unlink()
+    model.save_pretrained(folder, **how)
+
+
+def old_config(folder, family):
+    """`torch_dtype` for `dtype`, an old version, and an attention that is not here."""
+
+    def change(told):
+        told["torch_dtype"] = told.pop("dtype", "float32")
+        told |= {"transformers_version": "4.45.0", "attn_implementation": "flash_attention_2",
+                 "_attn_implementation_autoset": True}  # fmt: skip
+        for part in [p for p in told.values() if isinstance(p, dict)]:
+            if "dtype" in part:
+                part["torch_dtype"] = part.pop("dtype")
+            part["_attn_implementation_autoset"] = False
+
+    edit(folder / "config.json", change)
+
+
+def template_of(folder) -> str:
+    return transformers.AutoTokenizer.from_pretrained(folder).chat_template
+
+
+def without_template(folder) -> str:
+    """Take the chat template out of wherever it is."""
+    template = template_of(folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    edit(folder / "tokenizer_config.json", lambda told: told.pop("chat_template", None))
+    return template
+
+
+def template_in_json(folder, family):
+    """chat_template.json, as processors wrote it."""
+    told = {"chat_template": without_template(folder)}
+    (folder / "chat_template.json").write_text(json.dumps(told))
+
+
+def template_in_tokenizer(folder, family):
+    """The chat template in tokenizer_config.json."""
+    template = without_template(folder)
+    edit(folder / "tokenizer_config.json", lambda told: told.update(chat_template=template))
+
+
+def named_templates(folder, family):
+    """Several chat templates, one of them the default."""
+    some = [{"name": "tool_use", "template": "x"},
+            {"name": "default", "template": without_template(folder)}]  # fmt: skip
+    edit(folder / "tokenizer_config.json", lambda told: told.update(chat_template=some))
+
+
+def nested_processor(folder, family):
+    """The image processor inside processor_config.json, as today's processors write it."""
+    told = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+    whole = {"image_processor": told, "processor_class": "Processor"}
+    (folder / "processor_config.json").write_text(json.dumps(whole))
+
+
+def fast_processor(folder, family):
+    """An image processor named after its fast class."""
+
+    def change(told):
+        name = told["image_processor_type"].removesuffix("Pil").removesuffix("Fast")
+        told["image_processor_type"] = f"{name}Fast"
+
+    edit(folder / "preprocessor_config.json", change)
+
+
+def no_pad_token(folder, family):
+    """A tokenizer without a token for padding."""
+    edit(folder / "tokenizer_config.json", lambda told: told.pop("pad_token", None))
+
+
+FORMS = {
+    "names of the hub": (hub_names,),
+    "names of the classes, in shards, chat_template.json, old configuration":
+        (class_names, shards, template_in_json, old_config),
+    "chat template in the tokenizer's file, processor in one file":
+        (template_in_tokenizer, nested_processor),
+    "several named templates, a fast processor, no token for padding":
+        (named_templates, fast_processor, no_pad_token),
+}  # fmt: skip
+
+
+def test_every_published_form_gives_the_same_model(saved, first, family, tmp_path):
+    same = []
+    for name, changes in FORMS.items():
+        folder = shutil.copytree(saved, tmp_path / str(len(same)))
+        for change in changes:
+            change(folder, family)
+        vlm = dualmech.load(folder, device="cpu", precision="float32")
+        assert vlm.fingerprint == first[0], name
+        torch.testing.assert_close(logits(vlm), first[1])  # where weights lie in memory may matter
+        same.append(name)
+    held("forms", family, len(same) + 1, "; ".join(["as saved today", *same]))
+
+
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_weights_in_half_precision_are_those_weights(saved, family, tmp_path, half):
+    folder = shutil.copytree(saved, tmp_path / "half")
+    cls, dtype = tiny.describe(family)[0], getattr(torch, half)
+    model = cls.from_pretrained(folder, dtype=torch.float32).to(dtype)
+    model.save_pretrained(folder)
+    vlm = dualmech.load(folder, device="cpu", precision="float32")
+    for name, weight in vlm.model.named_parameters():
+        assert torch.equal(weight, model.get_parameter(name).float()), name
+
+
+# --- damage ---------------------------------------------------------------------------------
+
+
+def damaged(weights: dict, rng) -> dict[str, dict]:
+    """The weights with something wrong, {what: weights}."""
+    names = sorted(weights)
+    some = [n for n in names if weights[n].ndim > 1]
+    part = {n.split(".")[1] if n.startswith("model.") else n.split(".")[0] for n in names}
+    gone = {f"without {p}": {n: w for n, w in weights.items() if f"{p}." not in n}
+            for p in sorted(part)}  # fmt: skip
+    one, two = rng.choice(names), rng.choice(some)
+    return gone | {
+        "without one": {n: w for n, w in weights.items() if n != one},
+        "one of another shape": weights | {two: weights[two][:, :-1].contiguous()},
+        "one renamed": {n + "x" * (n == one): w for n, w in weights.items()},
+        "one more": weights | {"model.layers.99.weight": torch.zeros(2)},
+        "an adapter's": weights | {names[0] + ".lora_A.weight": torch.zeros(2)},
+    }
+
+
+def test_no_damage_to_the_weights_is_loaded(saved, family, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "damaged")
+    path = folder / "model.safetensors"
+    weights, count = load_file(path), 0
+    for what, some in damaged(weights, random.Random(family)).items():
+        if len(some) == len(weights) and set(some) == set(weights) and "shape" not in what:
+            continue
+        save_file(some, path, metadata={"format": "pt"})
+        with pytest.raises(ModelError, match="the weights of .* do not fit its configuration"):
+            dualmech.load(folder, device="cpu", precision="float32")
+        count += 1
+    assert count >= 6
+    held("damage", f"weights of {family} missing, renamed, too many or of another shape", count,
+         "refused, with the names of the weights")  # fmt: skip
+
+
+def test_a_flipped_bit_in_a_shipped_file_is_noticed(tmp_path):
+    rng, count = random.Random(0), Counter()
+    for model in SHIPPED:
+        folder = shutil.copytree(data_dir() / model, tmp_path / model)
+        files = sorted(folder.iterdir())
+        for _ in range(60):
+            path = rng.choice(files)
+            raw = bytearray(path.read_bytes())
+            bit = rng.randrange(8 * len(raw))
+            raw[bit // 8] ^= 1 << bit % 8
+            before = hashlib.sha256(path.read_bytes()).digest()
+            path.write_bytes(raw)
+            with pytest.raises(ModelError):
+                check_files(folder)
+            raw[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(raw)
+            assert hashlib.sha256(raw).digest() == before
+            count[model] += 1
+        check_files(folder)
+    held("damage", "a bit flipped in a file of a shipped model", count.total(), "refused, by name")
+
+
+REFUSED = {
+    "a pickle instead of safetensors": lambda f: (f / "model.safetensors").rename(
+        f / "pytorch_model.bin"),
+    "code of its own": lambda f: edit(f / "config.json", lambda told: told.update(
+        auto_map={"AutoConfig": "evil.Config"}, model_type="evil")),
+    "AWQ": lambda f: edit(f / "config.json", lambda told: told.update(
+        quantization_config={"quant_method": "awq", "bits": 4})),
+    "GPTQ": lambda f: edit(f / "config.json", lambda told: told.update(
+        quantization_config={"quant_method": "gptq", "bits": 4})),
+    "compressed-tensors": lambda f: edit(f / "config.json", lambda told: told.update(
+        quantization_config={"quant_method": "compressed-tensors"})),
+    "bitsandbytes 8 bit": lambda f: edit(f / "config.json", lambda told: told.update(
+        quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})),
+    "a pointer of git-lfs": lambda f: (f / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+    "an adapter alone": lambda f: ((f / "adapter_config.json").write_text("{}"),
+                                   (f / "config.json").unlink()),
+    "no tokenizer": lambda f: [p.unlink() for p in f.glob("tokenizer*")],
+    "no image processor": lambda f: [p.unlink() for p in f.glob("*processor*")],
+    "no chat template": without_template,
+    "an index that names a file that is not there": lambda f: (
+        (f / "model.safetensors").unlink(), (f / "model.safetensors.index.json").write_text(
+            json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": "a.safetensors"}}))),
+    "a file where the folder should be": lambda f: (shutil.rmtree(f), f.write_text("")),
+}  # fmt: skip
+
+
+def test_what_is_no_checkpoint_says_what_to_do(checkpoint, tmp_path):
+    (tmp_path / "evil.py").write_text("raise SystemExit")
+    for k, (what, change) in enumerate(REFUSED.items()):
+        folder = shutil.copytree(checkpoint, tmp_path / f"model{k}")
+        (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        change(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(ModelError) as error:
+                dualmech.load(folder, device="cpu")
+        told = str(error.value)
+        assert len(told.split()) > 5 and "\n" not in told, (what, told)
+        assert not (tmp_path / "ran").exists(), what
+    held("damage", ", ".join(REFUSED), len(REFUSED), "refused, and no code of theirs ran")
