@@ -6,7 +6,7 @@
 """
 
 from .card import DOES, ship
-from .dialogues import dialogue, pack, place_of
+from .dialogues import TEXT, dialogue, pack, place_of
 from .images import KINDS, QUERIES, TINTS, heldout, layout_labels, token_labels, training_stimulus
 from .items import ALIKE, UNNAMED, TrainingItem, likeness, random_polygon, shaded
 from .model import GRID, PX, SPECIAL, TOKENS, build_model, build_processor
@@ -15,8 +15,8 @@ from .stream import Stream, as_tiles, from_tiles, normalise
 from .trainer import Heads, Trainer, dialogue_mask, train
 
 __all__ = [
-    "ALIKE", "DOES", "GRID", "KINDS", "PX", "QUERIES", "SPECIAL", "STAGES", "TINTS", "TOKENS",
-    "UNNAMED", "Heads", "Recipe", "Stream", "Trainer", "TrainingItem", "as_tiles",
+    "ALIKE", "DOES", "GRID", "KINDS", "PX", "QUERIES", "SPECIAL", "STAGES", "TEXT", "TINTS",
+    "TOKENS", "UNNAMED", "Heads", "Recipe", "Stream", "Trainer", "TrainingItem", "as_tiles",
     "build_model", "build_processor", "dialogue", "dialogue_mask", "from_tiles", "heldout",
     "layout_labels", "likeness", "normalise", "pack", "place_of", "random_polygon", "rate",
     "shaded", "ship", "token_labels", "toy", "train", "training_stimulus",
