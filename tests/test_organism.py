@@ -16,7 +16,7 @@ import dualmech
 import organism as T
 from dualmech import drawing, scenes
 from dualmech import stimuli as S
-from organism import items
+from organism import dialogues, items
 
 TOY = T.toy(T.Recipe())
 CAPTION = T.toy(T.Recipe.of("caption"))
@@ -322,7 +322,7 @@ def test_a_pack_by_hand(tokenizer):
     ]  # fmt: skip
     assert place[:13] == [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 0]
     assert segment[:13] == [1] * 4 + [2] * 8 + [-1]
-    assert {len(part) for part in (ids, target, place, segment)} == {T.TEXT}
+    assert {len(part) for part in (ids, target, place, segment)} == {dialogues.TEXT}
     assert set(ids[12:]) == {0} and set(target[12:]) == {-100} and set(segment[12:]) == {-1}
 
 

@@ -176,6 +176,8 @@ def test_pairs_come_from_their_seed(make):
         return [p.clean.stimulus.items for p in make("objects", "left", 10, seed)]
 
     assert names(1) == names(1) != names(2)
+    many = make("squares", "left", 40)
+    assert any("orange" in p.clean.candidates for p in many), "the pool of pairs has orange"
     for kept in (True, False):
         for pair in make("objects", "left", 10, heldout=kept):
             assert S.is_heldout(pair.clean.stimulus.items) == kept

@@ -261,7 +261,7 @@ def test_the_page_shows_words_and_nothing_else(pages, browser, name):
     assert article.evaluate(FOREIGN) == []
     text = article.inner_text()
     assert SECRET not in page.content() and "Made-Up-2B: replicates (as reported)" in text
-    assert [e.inner_text().strip("#") for e in article.locator("h1").all()] == ["Scoreboard"]
+    assert [e.inner_text().strip("#¶") for e in article.locator("h1").all()] == ["Scoreboard"]
     held("strangers", f"the same results on the scoreboard, {name}", len(PAYLOADS),
          "words alone: no script, request or foreign element in the browser")  # fmt: skip
     if name == "unchecked":  # and the words are there, for all to see

@@ -129,7 +129,7 @@ def swap_rows(vlm: VLM, pairs: int = PAIRS) -> Iterator[dict]:
 
 def probe_rows(vlm: VLM) -> Iterator[dict]:
     """(h) position probes on object tokens, tested on new contents and on the background."""
-    for vertical, d, name in ((False, "left", "columns"), (True, "above", "rows")):
+    for vertical, d, name in ((False, "left", "rows"), (True, "above", "columns")):
         old, new = (
             [t for t in S.trials("squares", vlm.geometry, heldout=heldout) if t.direction == d]
             for heldout in (False, True)

@@ -8,7 +8,7 @@
 
 from .captions import Captioner, caption, caption_loss, encoded
 from .card import DOES, ship
-from .dialogues import dialogue, pack, place_of
+from .dialogues import TEXT, dialogue, pack, place_of
 from .images import KINDS, QUERIES, TINTS, heldout, layout_labels, token_labels, training_stimulus
 from .items import ALIKE, UNNAMED, TrainingItem, likeness, random_polygon, shaded
 from .model import GRID, PX, SPECIAL, TOKENS, build_model, build_processor
@@ -18,7 +18,7 @@ from .trainer import Heads, Trainer, dialogue_mask, snapshot, train
 
 __all__ = [
     "ALIKE", "DOES", "GRID", "KINDS", "OBJECTIVES", "PX", "QUERIES", "SPECIAL", "STAGES",
-    "TINTS", "TOKENS", "UNNAMED", "Captioner", "Heads", "Recipe", "Stream", "Trainer",
+    "TEXT", "TINTS", "TOKENS", "UNNAMED", "Captioner", "Heads", "Recipe", "Stream", "Trainer",
     "TrainingItem", "as_tiles", "build_model", "build_processor", "caption", "caption_loss",
     "dialogue", "dialogue_mask", "encoded", "from_tiles", "heldout", "layout_labels",
     "likeness", "normalise", "pack", "place_of", "random_polygon", "rate", "shaded", "ship",
