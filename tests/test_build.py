@@ -10,7 +10,7 @@ import nbformat
 import psutil
 import pytest
 
-from bookbuild import build, inputs, watch
+from bookbuild import build, form, inputs, watch
 
 CODE = "from pathlib import Path\nprint('data says', Path({path!r}).read_text())"
 
@@ -341,3 +341,13 @@ def test_a_chapter_remembers_where_and_on_what_it_ran(book):
     assert made.weights.mini.startswith("9a129038d9a00aed")
     assert made.device and made.versions.Python == sys.version.split()[0]
     assert made.date.count("-") == 2
+
+
+@pytest.mark.parametrize(
+    ("output", "raw"),
+    [("True", True), ("[1, 2]", True), ("'green'", True), ("array([1., 2.])", True),
+     ("tensor(0.98)", True), ("<Axes: >", True), ("'the green square'", False),
+     ("mini: LLaVA, 8 layers of width 128", False), ("green", False)],
+)  # fmt: skip
+def test_a_bare_value_is_told_from_words(output, raw):
+    assert form.is_raw(output) == raw

@@ -3,6 +3,7 @@
 import gzip
 import io
 import itertools
+import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -10,9 +11,12 @@ from book import CONFIG, SOURCES, START, built, name
 from exceptions import hold
 from pypdf import PdfReader
 
+from bookbuild import form
+
 PHONE, DESK, PAPER = (360, 740), (1280, 900), (665, 940)  # CSS pixels; A4 within its margins
 GATES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 SCREENS, START_SCREENS = 10, 4
+WORDS, CODE_SHARE = 1700, 0.2  # of a chapter; code that is open
 FIRST_VIEW = 700_000  # bytes, compressed
 SOME = [START, "01-the-binding-problem", "07-swapping-strips", "scoreboard", "teaching", "glossary"]
 
@@ -25,7 +29,7 @@ CUT = """() => [...document.querySelectorAll('pre, .wide')]
   .map(e => e.textContent.slice(0, 120))"""
 COLOURS = """() => [document.body, document.querySelector('article')]
   .map(e => getComputedStyle(e)).flatMap(s => [s.color, s.backgroundColor])"""
-CODE = """() => {  // the contrasts of code with its box
+CONTRASTS = """() => {  // the contrasts of code with its box
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
     .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((sum, v, k) => sum + v * [.2126, .7152, .0722][k], 0);
@@ -39,7 +43,7 @@ CODE = """() => {  // the contrasts of code with its box
   }));
 }"""
 PLAIN = """() => document.querySelectorAll('.highlight pre')
-  .forEach(e => e.textContent = e.textContent)"""  # thousands of words; `CODE` sees their colours
+  .forEach(e => e.textContent = e.textContent)"""  # thousands of words, whose colours CONTRASTS has
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
 
 
@@ -52,16 +56,14 @@ class Visit:
         page = context.new_page()
         self.said, self.asked = watch(page)
         page.goto(built(source).as_uri())
-        page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
-        self.screens = page.evaluate("document.documentElement.scrollHeight") / DESK[1]
-        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        self.form = form.measure(page)
         page.evaluate(OPEN_ALL)
         self.wide = page.evaluate("document.documentElement.scrollWidth")
         self.wider = page.evaluate(WIDER, PHONE[0])
         self.code = []
         for theme in ("light", "dark"):
             page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-            self.code.append(page.evaluate(CODE))
+            self.code.append(page.evaluate(CONTRASTS))
         page.emulate_media(media="print")
         page.set_viewport_size({"width": PAPER[0], "height": PAPER[1]})
         self.cut, self.colours = page.evaluate(CUT), page.evaluate(COLOURS)
@@ -124,8 +126,18 @@ def test_a_chapter_is_short(visited):
     page, visit = visited
     if page.startswith("deeper/"):
         pytest.skip("the proof may be as long as it has to be")
-    most = START_SCREENS if page == START else SCREENS
-    hold("screens", page, visit.screens <= most, f"{visit.screens:.1f} screens, at most {most}")
+    screens, most = visit.form["screens"], START_SCREENS if page == START else SCREENS
+    hold("screens", page, screens <= most, f"{screens:.1f} screens, at most {most}")
+    if re.match(r"\d\d-", page):  # what is read from top to bottom
+        words, code = visit.form["words"], visit.form["code"]
+        hold("words", page, words <= WORDS, f"{words} words, at most {WORDS}")
+        hold("code", page, code <= CODE_SHARE, f"open code has {code:.0%} of the height")
+
+
+def test_no_output_is_a_bare_value(visited):
+    page, visit = visited
+    raw = visit.form["raw"]
+    hold("raw", page, not raw, f"outputs that tell a reader nothing: {raw}")
 
 
 @pytest.mark.parametrize(
