@@ -32,6 +32,14 @@ SEARCH = (  # Sphinx's own scripts, on the page that searches, in its order
 )
 TITLE = re.compile(r"#\s*@title\s+(.*)")  # Colab shows it above a cell that is folded there
 THEBE = re.compile(r'<script type="text/x-thebe-config">.*?</script>\s*<script>.*?</script>', re.S)
+PARTS = ("image", "encoder", "visual tokens", "language model", "answer")  # as data flows
+STUDIED = {  # the parts that a chapter and its proof look into: drawn lit above its title
+    1: "visual tokens", 2: "all", 3: "visual tokens, language model",
+    4: "language model, answer", 5: "language model", 6: "encoder, visual tokens",
+    7: "visual tokens", 8: "encoder, language model", 9: "visual tokens, language model",
+    10: "visual tokens", 11: "image", 12: "all", 13: "encoder", 14: "all",
+    15: "encoder, language model",
+}  # fmt: skip
 LARGEST = 100_000  # bytes of a picture
 DESCRIPTION = 200  # characters
 
@@ -113,6 +121,7 @@ def fill_page(app, pagename, templatename, context, doctree):
     context["headings"] = context.get("toc") if doctree else None
     context["chapter"] = chapter_number(app, pagename)
     number = f", chapter {context['chapter']}" if context["chapter"] else ""
+    context["parts"] = parts_of(pagename)
     context["footline"] = f"{app.config.html_title}{number} · CC BY 4.0"  # on each sheet of paper
     context["description"] = describe(doctree) if doctree else None
     context["card"] = urljoin(app.config.html_baseurl, "_static/card.png")
@@ -141,6 +150,13 @@ def wants(stylesheet: str, body: str) -> bool:
 def chapter_number(app, pagename: str) -> str:
     number = app.env.toc_secnumbers.get(pagename, {}).get("")
     return ".".join(map(str, number or ()))
+
+
+def parts_of(pagename: str) -> list[tuple[str, bool]]:
+    """The parts of the model, and whether the page looks into them; [] where it is no chapter."""
+    number = re.match(r"chapters/(?:deeper/)?(\d\d)-", pagename)
+    studied = STUDIED.get(int(number[1])) if number else None
+    return [(part, studied == "all" or part in studied) for part in PARTS] if studied else []
 
 
 def describe(doctree) -> str:
