@@ -237,3 +237,38 @@ def test_folded_code_opens_and_says_so(browser):
         fold.locator("summary").click()
         assert fold.locator("pre").is_visible()
         assert fold.locator("summary").inner_text().startswith("Hide the code")
+
+
+PLACED = [
+    (source, found)
+    for source in SOURCES
+    for found in re.findall(r'data-explorable=\\?"([\w-]+)', source.read_text())
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "explorable"), PLACED, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_an_explorable_answers_a_finger_on_its_page(browser, source, explorable):
+    """On a phone, from a file, with the network off: a prediction, a choice, and back again.
+
+    By keyboard alone: tests/test_live.py.
+    """
+    with browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True
+    ) as context:
+        tab = context.new_page()
+        said, asked = watch(tab)
+        tab.goto(built(source).as_uri())
+        at = tab.locator(f"[data-explorable={explorable}]")
+        at.locator(".choices button").first.tap()
+        at.locator(".live-frame[data-done]").wait_for(timeout=120_000)
+        first = at.locator(".said").inner_text()
+        assert first and at.locator(".result").is_visible()
+        group = at.locator("fieldset", has=tab.locator("input[type=radio]:visible")).last
+        group.locator("input[type=radio]:not(:checked)").first.tap()
+        at.locator(".live-frame[data-done]").wait_for(timeout=120_000)
+        at.get_by_role("button", name="Reset").tap()
+        assert at.locator(".gate").is_visible() and not at.locator(".result").is_visible()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not said and all(url.startswith(("file:", "data:", "blob:")) for url in asked)
