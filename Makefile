@@ -4,7 +4,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 START  := $(shell date +%s)
 
-.PHONY: ready book test print archive address release bench colab elsewhere strip keep clean
+.PHONY: ready book test print lighthouse archive address release bench colab elsewhere strip keep clean
 
 book: ready
 	@$(RUN) -m bookbuild.build --started $(START)
@@ -19,6 +19,10 @@ test: ready
 # The book as one PDF, _build/book.pdf.
 print: book
 	@$(RUN) -m bookbuild.printing
+
+# What Lighthouse says of some pages on phone settings (needs Node).
+lighthouse: book
+	@$(RUN) -m bookbuild.lighthouse
 
 # The pages as a zip with a checksum, which opens from a USB stick.
 archive: book

@@ -2,13 +2,10 @@
 as a browser shows them."""
 
 import base64
-import functools
-import http.server
 import json
 import re
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ import torch
 from live_cases import make
 
 import live
+from bookbuild import served
 from live import kernel, pack
 from live import library as lib
 from live.bundle import ASSETS, page_script
@@ -335,20 +333,12 @@ def test_nothing_is_loaded_before_a_touch(reader):
 
 
 def test_works_over_http(browser, site):
-    handler = functools.partial(Quiet, directory=site.parent)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        one = Reader(browser, f"http://127.0.0.1:{server.server_port}/index.html")
+    with served.folder(site.parent) as address:
+        one = Reader(browser, f"{address}/index.html")
         one.at("erase-ask").get_by_role("button", name="still green").click()
         assert "tokens are erased" in one.said("erase-ask", "The model says")
         one.page.context.close()
-        server.shutdown()
     assert one.told == []
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 def test_damaged_weights_are_told(browser, site, tmp_path):

@@ -1,14 +1,12 @@
 """A browser and a server for the tests that look at pages as a reader does."""
 
 import os
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from book import SITE
 
 from bookbuild import browser as chromium
+from bookbuild import served
 
 
 @pytest.fixture(scope="session")
@@ -19,15 +17,8 @@ def browser():
         yield browser
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="session")
 def server():
     """The address at which the pages are served from this machine."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=SITE)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served.folder(SITE) as address:
+        yield address
