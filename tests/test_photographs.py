@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 import photographs as D
 from dualmech import drawing, stimuli
@@ -188,6 +190,18 @@ def test_composites_join_the_halves_of_two_pictures(whatsup):
     assert {q.answer for q in D.composites(whatsup, lambda n: " " not in n)} == {"mug", "cap"}
     with pytest.raises(D.DataError, match="no two things"):
         D.composites(whatsup, lambda n: n == "mug")
+
+
+def test_a_name_that_fits_is_one_token_in_both_cases_without_a_space(vlm):
+    letters = {c: k for k, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    words = ("mug", "Mug", "Ġcap", "ĠCap", "plate")  # cap needs its space, Plate is in pieces
+    core = Tokenizer(models.BPE(letters | {w: 256 + k for k, w in enumerate(words)}, [],
+                                ignore_merges=True))  # fmt: skip
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fits = D.one_token(PreTrainedTokenizerFast(tokenizer_object=core))
+    assert [name for name in ("mug", "cap", "plate", "beer bottle") if fits(name)] == ["mug"]
+    fits = D.one_token(vlm.tokenizer)  # one that knows a list of words, in lower case
+    assert fits("pot") and not fits("armchair") and not fits("pot hat")
 
 
 # --- scores ----------------------------------------------------------------------------

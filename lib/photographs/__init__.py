@@ -22,11 +22,12 @@ composites, prompts and the two-order score from the paper's released code
 
 from .drawn import drawn_coco, drawn_whatsup
 from .files import SUMS, DataError
-from .load import coco_spatial, composites, whatsup
+from .load import coco_spatial, composites, one_token, whatsup
 from .questions import Question, by_order, grouped, strict, trials, two_orders
 from .web import download, fetch
 
 __all__ = [
     "SUMS", "DataError", "Question", "by_order", "coco_spatial", "composites", "download",
-    "drawn_coco", "drawn_whatsup", "fetch", "grouped", "strict", "trials", "two_orders", "whatsup",
+    "drawn_coco", "drawn_whatsup", "fetch", "grouped", "one_token", "strict", "trials",
+    "two_orders", "whatsup",
 ]  # fmt: skip

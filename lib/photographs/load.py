@@ -57,7 +57,8 @@ def composites(
 
     Two things and the reference between them: for every ordered pair of things that were
     photographed on both sides of a reference, which one is to the left, and which to the right?
-    fits(name): keep a thing?  The authors keep names of one token.  Raises DataError as `whatsup`.
+    fits(name): keep a thing?  The authors keep names of one token: `one_token`.  Raises DataError
+    as `whatsup`.
     """
     sides, found = {}, []
     for q in whatsup(folder):
@@ -74,6 +75,17 @@ def composites(
     if not found:
         raise DataError(f"{folder}: no two things that fit were photographed on both sides")
     return found
+
+
+def one_token(tokenizer) -> Callable[[str], bool]:
+    """The authors' filter: is a name one token in lower case *and* capitalised, without a space?"""
+
+    def fits(name: str) -> bool:
+        spellings = [tokenizer(word, add_special_tokens=False)["input_ids"]
+                     for word in (name.lower(), name.capitalize())]  # fmt: skip
+        return all(len(ids) == 1 and ids != [tokenizer.unk_token_id] for ids in spellings)
+
+    return fits
 
 
 CAPTION = re.compile(

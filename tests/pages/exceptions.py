@@ -13,8 +13,6 @@ TABLE = {
         "03-interventions-and-controls",
         "09-absolute-or-relative",
         "10-turning-up-the-signal",
-        "11-natural-images",
-        "12-stress-tests",
         "13-what-makes-the-encoder-lead",
         "14-your-model-here",
         "15-how-the-models-were-trained",
