@@ -3,7 +3,6 @@
 import subprocess
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from plain import hooked, naive
 from torch.testing import assert_close
 
 import dualmech
-import live.widgets
 from bookbuild import tiny
 from dualmech import edits as E
 from dualmech import stimuli
@@ -370,48 +368,6 @@ def test_a_sweep_is_many_edited_passes_of_the_plain_model(tiny_vlm, how):
         assert abs(wanted[1] / wanted[-1 if name == "strip" else 0] - 1).max() > 1e-3, (
             "it does something"
         )
-
-
-def test_a_token_map_is_many_runs_of_the_plain_model(tiny_vlm):
-    """With the tokens around a cell taken from an empty image, DeepStack's features included."""
-    reach, deep = 2, "deepstack_visual_embeds"
-    if tiny_vlm.grid[0] > 12:
-        pytest.skip("as many passes as there are tokens")
-    trial = stimuli.trials("squares", tiny_vlm.geometry)[100]
-    blank = SimpleNamespace(
-        stimulus=stimuli.draw([], [], tiny_vlm.geometry), question=trial.question
-    )
-    x, empty = (E.inputs(tiny_vlm, [t]) for t in (trial, blank))
-    at, white = tiny_vlm.positions(x)[0], {}
-
-    def answer(inputs, hook):
-        handle = tiny_vlm.language_model.register_forward_pre_hook(hook, with_kwargs=True)
-        with torch.no_grad():
-            logits = tiny_vlm.model(**inputs, use_cache=False).logits[:, -1]
-        handle.remove()
-        return tiny_vlm.probabilities(logits, [[trial.answer]])[0, 0]
-
-    def block(near):
-        def put(_module, args, given):
-            embeds = given["inputs_embeds"].clone()
-            embeds[0, at[near]] = white["inputs_embeds"][0, at[near]]
-            added = [features.clone() for features in given.get(deep) or ()]
-            for features, empty in zip(added, white.get(deep) or (), strict=True):
-                features[near] = empty[near]
-            more = {deep: added} if added else {}
-            return args, given | {"inputs_embeds": embeds} | more
-
-        return put
-
-    answer(empty, lambda _module, _args, given: white.update(given))
-    found, n = live.widgets.token_map(tiny_vlm, trial, reach), tiny_vlm.grid[0]
-    before, most = answer(x, block([])), float(abs(found).max())
-    for row, col in ((0, 0), (n // 2, n // 2), (n // 2, 2), (n - 1, 3)):
-        r, c = np.divmod(np.arange(n * n), n)
-        near = np.flatnonzero(np.maximum(abs(r - row), abs(c - col)) <= reach)
-        fall = before - answer(x, block(near))
-        assert found[row, col] == pytest.approx(fall, rel=1e-3, abs=1e-3 * most)
-    assert most > 1e-3 * before
 
 
 # --- loading -------------------------------------------------------------------------

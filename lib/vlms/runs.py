@@ -1,4 +1,4 @@
-"""`Run`: one pass through a model, held slot by slot (behind every sweep; chapters 2, 3, speed).
+"""`Run`: one pass through a model, held slot by slot (behind every sweep; chapters 1 to 3, speed).
 
 A *slot* is a point of the language model's residual stream: slot s is the input of layer s, the
 last slot the output of the last layer (before the final norm).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -109,14 +109,6 @@ def start(
         resid = resid.clone()
         resid[torch.arange(len(at), device=at.device)[:, None], at] = states.to(resid)
     return Run(model, resid, calls, added)
-
-
-def mixed(run: Run, other: Run, mask: Bool[Tensor, "n seq"]) -> Run:
-    """Runs that begin as `other` where mask is true, as `run` elsewhere, DeepStack's part included;
-    run and other are of one row, mask has a row for each run to make."""
-    pick = lambda ours, theirs: torch.where(mask[..., None], theirs, ours)  # noqa: E731
-    added = {slot: pick(states, other._added[slot]) for slot, states in run._added.items()}
-    return replace(run, resid=pick(run.resid, other.resid), _added=added)
 
 
 def fan_out(run: Run, copies: int) -> Run:
