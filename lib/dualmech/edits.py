@@ -200,7 +200,7 @@ def swap(resid, b, region: str, seed: int = 0):
     """
     for k, t in enumerate(b.trials):
         vertical = VERTICAL[t.direction]
-        move = regions.swap(region, t.stimulus, b.vlm.grid[0], vertical, seed + b.index[k])
+        move = regions.swap(region, t.stimulus, b.vlm.grid, vertical, seed + b.index[k])
         resid[k, b.at[k, move.target]] = b.source[k, b.source_at[k, move.source]]
     return resid
 
@@ -280,16 +280,19 @@ def ordering_removed(vlm: VLM, trials: list) -> Float[Tensor, "n tokens d_model"
     """
     if len({t.task == "squares" for t in trials}) > 1:
         raise ValueError("mix of Squares and other tasks: remove the ordering task by task")
-    full, box, grid = trials[0].task == "squares", trials[0].stimulus.boxes[0], vlm.grid[0]
-    geometry = stimuli.Geometry(grid, vlm.px, int(box[2] - box[0]) // vlm.px, 0)
+    full, box = trials[0].task == "squares", trials[0].stimulus.boxes[0]
+    size = int(box[2] - box[0]) // vlm.px
+    geometry = stimuli.Geometry(max(vlm.grid), vlm.px, size, 0)
+    middle, paper = [[(side - size) // 2 for side in vlm.grid]], np.full((*vlm.canvas, 3), 255.0)
     items = sorted({item for t in trials for item in t.stimulus.items}, key=lambda i: i.name)
-    alone = [stimuli.draw([i], geometry.cells(False, 1), geometry, full=full) for i in items]
-    white, *states = vlm.visual([s.image for s in [stimuli.draw([], [], geometry), *alone]])
-    centre = regions.tokens_of(alone[0].boxes[0], vlm.px, grid)
+    alone = [stimuli.draw([item], middle, geometry, full, paper) for item in items]
+    white, *states = vlm.visual([paper.astype(np.uint8), *(s.image for s in alone)])
+    (centre,) = regions.owned(alone[0], vlm.grid)
     out = white.repeat(len(trials), 1, 1)
     for k, t in enumerate(trials):
-        for item, box in zip(t.stimulus.items, t.stimulus.boxes, strict=True):
-            out[k, regions.tokens_of(box, vlm.px, grid)] = states[items.index(item)][centre]
+        owned = regions.owned(t.stimulus, vlm.grid)
+        for item, own in zip(t.stimulus.items, owned, strict=True):
+            out[k, own] = states[items.index(item)][centre]
     return out
 
 
