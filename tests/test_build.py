@@ -185,7 +185,10 @@ def test_a_warning_fails_the_pages_on_every_build(book):
             build.build_html(book)
 
 
-def test_side_by_side_a_chapter_that_collects_results_waits_for_the_others(book):
+def test_side_by_side_a_chapter_that_collects_results_waits_for_the_others(
+    book, capfd, monkeypatch
+):
+    monkeypatch.setenv("BOOKBUILD_TELL", "1")
     said = book / "said.txt"
     write(book, code=f"# record.collect()\nprint(open({str(said)!r}).read())")
     slow = f"import os, time; time.sleep(2); open({str(said)!r}, 'a').write(%r)"
@@ -197,6 +200,8 @@ def test_side_by_side_a_chapter_that_collects_results_waits_for_the_others(book)
     executed = book / "_build/executed/chapters"
     shown = {n: nbformat.read(executed / f"{n}.ipynb", 4).cells[1].outputs[0].text for n in "abc"}
     assert sorted(shown["a"].strip()) == ["b", "c"]
+    log = capfd.readouterr().out  # who watches sees where the slow ones are
+    assert all(f"running chapters/{n}.ipynb at cell 1 of 2 (import os, ti" in log for n in "bc")
     assert shown["b"] == shown["c"] == f"{max(1, (os.cpu_count() or 1) // 2)}\n"
     assert build.refresh(book, jobs=2) == []
     toy.cells[1].source = slow % "d"  # what the collecting chapter shows is measured anew
@@ -224,9 +229,9 @@ def test_a_chapter_in_a_folder_below_is_built_like_the_others(book):
 
 
 def test_a_cut_copy_is_made_again(book, capsys):
-    build.refresh(book)
     copy = book / "_build/executed/chapters/a.ipynb"
-    whole = copy.read_text()
+    copy.parent.mkdir(parents=True)
+    whole = (book / "chapters/a.ipynb").read_text()
     copy.write_text(whole[: len(whole) // 2])
     assert build.refresh(book) == ["a.ipynb"]
     assert "a.ipynb: its executed copy is damaged" in capsys.readouterr().out
@@ -318,7 +323,9 @@ def test_a_kernel_that_works_in_a_child_is_not_idle(book, monkeypatch):
     assert build.refresh(book) == ["a.ipynb"]
 
 
-def test_bars_and_widgets_leave_no_trace_on_a_page(book):
+def test_a_copy_has_no_trace_of_bars_and_widgets_and_remembers_where_it_ran(book):
+    (book / "data/mini").mkdir()
+    (book / "data/mini/model.safetensors").write_bytes(b"weights")
     write(
         book,
         code="from tqdm.auto import tqdm\nimport ipywidgets\nfrom IPython.display import display\n"
@@ -329,14 +336,7 @@ def test_bars_and_widgets_leave_no_trace_on_a_page(book):
     assert "widgets" not in executed.metadata
     assert [out.output_type for out in executed.cells[1].outputs] == ["stream"]
     assert executed.cells[1].outputs[0].text == "seen\n"
-
-
-def test_a_chapter_remembers_where_and_on_what_it_ran(book):
-    (book / "data/mini").mkdir()
-    (book / "data/mini/model.safetensors").write_bytes(b"weights")
-    write(book, code="1 + 1")
-    build.refresh(book)
-    made = nbformat.read(book / "_build/executed/chapters/a.ipynb", 4).metadata.provenance
+    made = executed.metadata.provenance
     # printf weights | sha256sum
     assert made.weights.mini.startswith("9a129038d9a00aed")
     assert made.device and made.versions.Python == sys.version.split()[0]

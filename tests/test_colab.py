@@ -40,15 +40,6 @@ def test_every_chapter_sets_up_in_its_first_cell_and_only_there(path):
         assert "pip install" not in source and "import dualmech as dm" not in source
 
 
-def test_the_other_mentions_of_the_address():
-    owner_and_name = REPOSITORY["url"].removeprefix("https://github.com/")
-    assert PROJECT["urls"]["Repository"] == REPOSITORY["url"]
-    opened = (
-        f"https://colab.research.google.com/github/{owner_and_name}/blob/{REPOSITORY['branch']}/"
-    )
-    assert opened + "chapters/00-start-here.ipynb" in (ROOT / "README.md").read_text()
-
-
 # --- packages ----------------------------------------------------------------------------
 
 

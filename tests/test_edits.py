@@ -225,12 +225,45 @@ def test_an_edit_in_place_reaches_no_other_edit_and_no_other_slot(vlm):
     pairs = S.swap_pairs("squares", "left", 2)
 
     def spoil(resid, b):
+        for states in (b.source, b.source_at, b.at):
+            states.zero_()
         return resid.zero_()
 
     named = {"before": E.swap("strip"), "spoil": spoil, "after": E.swap("strip")}
     found, alone = E.sweep(vlm, pairs, named), E.sweep(vlm, pairs, E.swap("strip"))
     assert np.array_equal(found["before"].p, alone.p) and np.array_equal(found["after"].p, alone.p)
     assert not np.allclose(found["spoil"].p, alone.p, atol=1e-4)
+
+
+def test_the_other_run_is_begun_where_an_edit_first_reads_it(vlm, monkeypatch):
+    pairs, begun, started = S.swap_pairs("squares", "left", 2), [], E.started
+
+    def counted(vlm, some, visual=None):
+        begun.append(some)
+        return started(vlm, some, visual)
+
+    def no(resid, b):
+        return resid
+
+    def five(resid, b):
+        return b.source if b.slot == 5 else resid
+
+    monkeypatch.setattr(E, "started", counted)
+    found, others = E.sweep(vlm, pairs, no), [pair.counterfactual for pair in pairs]
+    assert begun == [clean(pairs)]
+    both = E.sweep(vlm, pairs, {"no": no, "five": five})
+    assert begun == [clean(pairs), clean(pairs), others]
+    assert np.array_equal(both["no"].p, found.p)
+    assert np.array_equal(both["five"].p[[4, 6]], found.p[[4, 6]])
+    own = E.sweep(vlm, others, no, [5]).p[0, :, 0]  # of the mirror image's own answer
+    assert np.array_equal(both["five"].p[5, :, 1], own)
+
+
+@pytest.mark.parametrize("slots", [[3], [0, 3]])
+@pytest.mark.parametrize("edit", [E.last_token, E.swap("strip"), E.copy([0])])
+def test_states_of_another_run_without_one(vlm, trials, edit, slots):
+    with pytest.raises(ValueError, match="^no other run to take states from: give pairs, or `sou"):
+        E.sweep(vlm, trials[:1], edit, slots)
 
 
 @pytest.mark.parametrize(("batch", "chunk"), [(1, 50), (2, 50), (2, 3), (64, 1), (64, 50)])

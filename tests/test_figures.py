@@ -28,17 +28,11 @@ def test_a_figure_without_words_is_refused(alt):
     assert "\n" not in str(error.value)
 
 
-def test_a_name_that_cannot_be_an_anchor_is_refused():
-    with pytest.raises(ValueError, match="figure name"):
-        Shown(line(), ALT, name="two words")
-
-
 def test_words_survive_as_they_are():
-    page = BeautifulSoup(Shown(line(), ALT, "1 < 2 & so on", "fig-a")._repr_html_(), "html.parser")
+    page = BeautifulSoup(Shown(line(), ALT, "1 < 2 & so on")._repr_html_(), "html.parser")
     assert page.img["alt"] == ALT
     assert page.img["src"].startswith("data:image/png;base64,")
     assert page.figcaption.text == "1 < 2 & so on"
-    assert page.figure["id"] == "fig-a"
 
 
 def test_in_a_notebook_a_figure_shows_once_and_text_as_markdown():

@@ -2,9 +2,11 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import wraps
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 
 import dualmech
 from dualmech import edits as E
@@ -65,22 +67,60 @@ def test_large_weights_are_hashed_once(copy, monkeypatch):
     assert copy.fingerprint == before and not hashed
 
 
-def test_a_model_with_hooks_of_ones_own_is_not_kept(copy, tmp_path, monkeypatch):
+@pytest.fixture
+def kept(copy, tmp_path, monkeypatch):
+    """How many chunks of sweeps are kept, after one more."""
     monkeypatch.setenv("DUALMECH_CACHE", str(tmp_path / "cache"))
-    pairs, layer = S.swap_pairs("squares", "left", 1), copy.language_model.layers[2]
+    pairs = S.swap_pairs("squares", "left", 1)
+
+    def count():
+        E.sweep(copy, pairs, E.swap("strip"), [1])
+        return len(list(store.cache_dir().glob("*")))
+
+    return count
+
+
+def test_a_model_with_hooks_of_ones_own_is_not_kept(copy, kept):
+    layer = copy.language_model.layers[2]
 
     def double(_module, _args, out):
         return 2 * out
-
-    def kept():
-        E.sweep(copy, pairs, E.swap("strip"), [1])
-        return len(list(store.cache_dir().glob("*")))
 
     for hooked in (layer.register_forward_hook,
                    lambda fn: layer.mlp.register_forward_pre_hook(lambda *_: None),
                    lambda fn: copy.model.register_forward_hook(lambda *_: None)):  # fmt: skip
         with hooked(double):
             assert kept() == 0
-    double.__module__ = "accelerate.hooks"  # as where a model is spread over devices
-    with layer.register_forward_hook(double):
-        assert kept() == 1
+    assert kept() == 1
+
+
+class Louder(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return 2 * self.inner(x)
+
+
+def test_a_model_whose_forward_is_ones_own_is_not_kept(copy, kept, monkeypatch):
+    """On a module, on a class, or in a module of one's own, and whatever it calls itself."""
+    layer = copy.language_model.layers[2]
+    theirs, inner = layer.mlp.forward, layer.mlp
+
+    @wraps(theirs)
+    def louder(x):
+        return 2 * theirs(x)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layer.mlp, "forward", louder)
+        assert kept() == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(type(layer.mlp), "forward", Louder.forward)
+        assert identity.hooked(copy.model)
+    layer.mlp = Louder(inner)
+    assert kept() == 0
+    layer.mlp = inner
+    # as where a model is spread over devices: accelerate puts a forward of its own on the module
+    add_hook_to_module(layer, ModelHook())
+    assert "forward" in vars(layer) and kept() == 1

@@ -175,6 +175,15 @@ def test_a_picture_is_padded_and_its_boxes_with_it(tmp_path, size, box):
     assert (border == questions.PADDING).all()
 
 
+@pytest.mark.parametrize("size", [(400, 2), (2, 400)])
+def test_a_picture_too_thin_for_the_canvas_is_named(tmp_path, size):
+    picture(tmp_path / "x.jpg", size)
+    q = D.Question((tmp_path / "x.jpg",), "a", "b", "left", ("left", "right"), "left", "")
+    assert q.image((336, 336)).size == (336, 336)
+    with pytest.raises(D.DataError, match=r"x\.jpg: a picture of .* is too thin to be seen on 96"):
+        q.image((96, 96))
+
+
 def test_composites_join_the_halves_of_two_pictures(whatsup):
     found = D.composites(whatsup)
     assert len(found) == 3 * 2 * 2  # ordered pairs of three things, two directions

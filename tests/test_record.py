@@ -48,8 +48,10 @@ def test_provenance_of_a_hub_model(vlm):
     ("content", "words"),
     [(None, "cannot read the result "), ("{", "cannot read the result "), ("[" * 10**5, "cannot"),
      ("7", "{path}: $: 7 is not of type 'object'"),
-     ("{}", "{path}: $: 'experiment' is a required property")],
-    ids=["missing", "broken", "deep", "a number", "empty"],
+     ("{}", "{path}: $: 'experiment' is a required property"),
+     ('{"experiment": "a", "values": {"b": 1, "c": {"n": 2, "d": 0, "n": 3}}}',
+      "cannot read the result {path}: 'n' stands 2 times in one place: say it once")],
+    ids=["missing", "broken", "deep", "a number", "empty", "twice"],
 )  # fmt: skip
 def test_a_malformed_file_is_named(tmp_path, content, words):
     path = tmp_path / "strips.json"

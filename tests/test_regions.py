@@ -71,6 +71,17 @@ def test_strips_by_hand():
     assert R.strip(1, True, 12).tolist() == list(range(48, 96))
 
 
+def test_strips_of_a_grid_that_is_no_square():
+    """0 to 3, 4 to 7, ... of 5 rows of 4; 0 to 6, 7 to 13, ... of 3 rows of 7."""
+    assert [R.strip(p, False, (5, 4)).tolist() for p in range(3)] == [
+        [0, 4, 8, 12, 16], [1, 2, 5, 6, 9, 10, 13, 14, 17, 18], [3, 7, 11, 15, 19]]  # fmt: skip
+    assert [R.strip(p, True, (5, 4)).tolist() for p in range(3)] == [
+        [0, 1, 2, 3], [*range(4, 16)], [16, 17, 18, 19]]  # fmt: skip
+    assert R.strip(2, False, (3, 7)).tolist() == [5, 6, 12, 13, 19, 20]
+    with pytest.raises(ValueError, match="^three strips need 3 tokens side by side, .* has 2$"):
+        R.strip(0, True, (2, 9))
+
+
 @pytest.mark.parametrize("place", [-1, 3])
 def test_a_fourth_place(place):
     with pytest.raises(ValueError, match=f"^place is 0, 1 or 2, not {place}$"):
@@ -139,6 +150,25 @@ def test_a_swap_never_changes_what_a_token_shows(region, vertical):
     assert np.array_equal(here, there)
     if region != "background":
         assert len(np.unique(here, axis=0)) >= 2, "items are among them"
+
+
+def test_swaps_and_cells_by_hand_on_a_grid_that_is_no_square():
+    """A picture of 3 x 5 tokens of 4 pixels: items of one token in the middle row, 0, 2 and 4."""
+    boxes = np.array([(x, 4, x + 4, 8) for x in (0, 8, 16)])
+    picture = S.Stimulus(np.zeros((12, 20, 3), np.uint8), (), boxes, None)
+    assert [tokens.tolist() for tokens in R.owned(picture, (3, 5))] == [[5], [7], [9]]
+    found = {r: R.swap(r, picture, (3, 5), False) for r in R.REGIONS}
+    pairs = {r: [*zip(s.target.tolist(), s.source.tolist(), strict=True)] for r, s in found.items()}
+    assert pairs["object"] == [(5, 9), (9, 5)]
+    assert pairs["strip"] == [(0, 4), (5, 9), (10, 14), (4, 0), (9, 5), (14, 10)]
+    assert pairs["background"] == [(0, 4), (10, 14), (4, 0), (14, 10)]
+    assert pairs["whole"] == [(5 * r + c, 5 * r + 4 - c) for r in range(3) for c in range(5)]
+    assert pairs["layout"] == [(t, t) for t in range(15) if t not in (5, 7, 9)]
+    assert len(pairs["random"]) == 6 and all(0 <= t < 15 for pair in pairs["random"] for t in pair)
+    assert R.swap("whole", picture, (3, 5), True).source.tolist()[:5] == [10, 11, 12, 13, 14]
+    for where, tokens in (("all", range(15)), ("object", (5, 7, 9)),
+                          ("background", set(range(15)) - {5, 7, 9})):  # fmt: skip
+        assert set(np.flatnonzero(R.cells(where, picture, (3, 5)))) == set(tokens)
 
 
 def test_random_swaps_come_from_their_seed():

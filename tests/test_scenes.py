@@ -1,19 +1,13 @@
 """Naturalistic scenes: answers that follow from the boxes, and the same bytes everywhere."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_stimuli import FAR, digest, squares
 
 from dualmech import drawing, scenes
 from dualmech import stimuli as S
-
-FAR = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}  # axis, sign
-
-
-def squares(*colours):
-    return tuple(drawing.Item("square", c) for c in colours)
 
 
 @pytest.mark.parametrize("style", [scenes.EASY, scenes.HARD], ids=["easy", "hard"])
@@ -81,13 +75,8 @@ def test_occlusion_hides_part_of_an_item():
 
 
 def test_a_white_scene_has_nothing_but_its_items():
-    s = scenes.scene(
-        np.random.RandomState(2),
-        scenes.EASY,
-        tuple(drawing.Item("square", c) for c in ("red", "blue")),
-        white=True,
-        full=True,
-    )
+    items = squares("red", "blue")
+    s = scenes.scene(np.random.RandomState(2), scenes.EASY, items, white=True, full=True)
     expected = np.full((96, 96, 3), 255)
     for item, (left, top, right, bottom) in zip(s.items, s.boxes, strict=True):
         expected[top:bottom, left:right] = drawing.COLOURS[item.colour]
@@ -135,10 +124,7 @@ def test_reference_of_orders_items_and_refuses_ties():
 )
 def test_scenes_have_the_same_bytes_everywhere(style, seed, expected):
     trials = scenes.scene_trials(3, style, seed)
-    assert (
-        hashlib.sha256(np.stack([t.stimulus.pixels for t in trials]).tobytes()).hexdigest()[:16]
-        == expected
-    )
+    assert digest(np.stack([t.stimulus.pixels for t in trials])) == expected
     again = scenes.scene_trials(3, style, seed)
     assert [t.question for t in trials] == [t.question for t in again]
 

@@ -100,8 +100,8 @@ def test_no_number_is_typed_into_the_text(path):
 
 
 def test_one_address_of_the_repository():
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
-    owner_and_name = repository.removeprefix("https://github.com/")
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    owner_and_name = repository["url"].removeprefix("https://github.com/")
     texts = {
         path.name: path.read_text()
         for path in [*CHAPTERS, ROOT / "README.md", ROOT / "CITATION.cff", ROOT / "pyproject.toml"]
@@ -114,6 +114,8 @@ def test_one_address_of_the_repository():
     found = {name: set(re.findall(pattern, text)) for name, text in texts.items()}
     assert found["CITATION.cff"] == found["pyproject.toml"] == {owner_and_name}
     assert set().union(*found.values()) == {owner_and_name}
+    start = f"{owner_and_name}/blob/{repository['branch']}/chapters/00-start-here.ipynb"
+    assert f"https://colab.research.google.com/github/{start}" in texts["README.md"]
 
 
 def test_a_lesson_takes_the_minutes_that_its_chapter_names():

@@ -181,7 +181,7 @@ def region_swap(run, vlm, pairs, begin=0, regions=REGIONS, visual=None):
     theirs, found = run(other, first[1], slots)[1], []
     for region in regions:
         moves = [
-            dm.regions.swap(region, p.clean.stimulus, vlm.grid[0], E.VERTICAL[p.clean.direction], k)
+            dm.regions.swap(region, p.clean.stimulus, vlm.grid, E.VERTICAL[p.clean.direction], k)
             for k, p in enumerate(pairs, begin)
         ]
         row = torch.tensor([k for k, m in enumerate(moves) for _ in m.target])

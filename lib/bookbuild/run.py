@@ -60,7 +60,14 @@ def _once(source, chapter: Path, jobs: int):
         environment = os.environ | settings(jobs)
         for name in ("results", "cache"):
             environment.setdefault(f"DUALMECH_{name.upper()}", str(Path.cwd() / "_build" / name))
-        run = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
+        name = f"{chapter.parent.name}/{chapter.name}"
+        terminal = os.dup(1)  # for `watch`, which has no other way past what is captured
+        environment |= {"BOOKBUILD_TERMINAL": str(terminal), "BOOKBUILD_CHAPTER": name}
+        run = subprocess.run(
+            command, cwd=folder, env=environment, text=True, capture_output=True,
+            pass_fds=[terminal],
+        )  # fmt: skip
+        os.close(terminal)
         if run.returncode:
             return None, run.stdout + run.stderr
         return nbformat.read(copy, 4), ""

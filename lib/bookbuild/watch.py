@@ -2,13 +2,15 @@
 
 Twice a kernel has gone idle for ever while its cell was still waited for: its main thread in the
 event loop, the client in its own. So this asks, while a cell is pending, whether the kernel works
-at all. It also ends a chapter that prints without end, and a kernel whose builder is gone.
+at all. It also ends a chapter that prints without end, and a kernel whose builder is gone, and
+says at which cell a chapter is that takes long.
 """
 
 import asyncio
 import os
 import threading
 import time
+from contextlib import suppress
 
 import nbmake.nb_run
 import psutil
@@ -18,6 +20,7 @@ from nbclient.exceptions import CellTimeoutError
 IDLE = "the kernel is idle and the cell is still waited for"  # `run` looks for these words
 SECONDS = float(os.environ.get("BOOKBUILD_IDLE", 60))  # without work, twice in a row
 WORK = 0.01  # of a core: below, a kernel does nothing but look whether its parent is alive
+TELL = float(os.environ.get("BOOKBUILD_TELL", 30))  # seconds between two words of a chapter
 MOST = 20e6  # bytes of output of one chapter; a page of this book has less than one million
 
 
@@ -29,12 +32,14 @@ class WatchedClient(NotebookClient):
     """A client that gives up a kernel which does nothing, or which prints without end."""
 
     printed = 0
+    heard = None  # when this chapter last said where it is
 
     def process_message(self, msg, cell, cell_index):
         self.printed += len(str(msg["content"].get("text") or msg["content"].get("data") or ""))
         return super().process_message(msg, cell, cell_index)
 
     async def async_execute_cell(self, cell, cell_index, **options):
+        self._tell(cell, cell_index)
         cell_runs = asyncio.ensure_future(super().async_execute_cell(cell, cell_index, **options))
         guard = asyncio.ensure_future(self._guard(cell, cell_index))
         await asyncio.wait({cell_runs, guard}, return_when=asyncio.FIRST_COMPLETED)
@@ -47,10 +52,11 @@ class WatchedClient(NotebookClient):
 
     async def _guard(self, cell, cell_index):
         """Returns never; raises Stopped."""
-        where = f"cell {cell_index} ({cell.source.strip().partition(chr(10))[0]})"
+        where = f"cell {cell_index} ({_first_line(cell)})"
         worked, since, nudged = self._work(), time.monotonic(), False
         while True:
             await asyncio.sleep(min(1, SECONDS / 4))
+            self._tell(cell, cell_index)
             if self.printed > MOST:
                 raise Stopped(f"{where}: the chapter has printed more than {MOST / 1e6:.0f} MB")
             if time.monotonic() - since < SECONDS:
@@ -62,6 +68,17 @@ class WatchedClient(NotebookClient):
                 self.kc.kernel_info()
             worked, since, nudged = self._work(), time.monotonic(), idle
 
+    def _tell(self, cell, cell_index) -> None:
+        """Write to the builder's terminal, past all that holds back the output of tests."""
+        now = time.monotonic()
+        self.heard = self.heard or now
+        if now - self.heard >= TELL and "BOOKBUILD_TERMINAL" in os.environ:
+            where = f"at cell {cell_index} of {len(self.nb.cells)} ({_first_line(cell)})"
+            told = f"running {os.environ['BOOKBUILD_CHAPTER']} {where}\n"
+            with suppress(OSError):  # the terminal may be gone
+                os.write(int(os.environ["BOOKBUILD_TERMINAL"]), told.encode())
+            self.heard = now
+
     def _work(self) -> float:
         """Seconds of CPU that the kernel and its children, those that have ended too, have used."""
         try:
@@ -70,6 +87,10 @@ class WatchedClient(NotebookClient):
             return sum(sum(one.cpu_times()[:4]) for one in family)
         except psutil.Error:  # it has died, and nbclient says so
             return 0.0
+
+
+def _first_line(cell) -> str:
+    return cell.source.strip().partition("\n")[0]
 
 
 def follow(parent: int) -> None:

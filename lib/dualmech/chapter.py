@@ -28,10 +28,8 @@ def pooled(values: dict, *names: str) -> float:
 
 def answer(values: dict | None, model: str, sentence) -> None:
     """Show the first screen's answer: sentence(values), or what to do where none are kept."""
-    if values is None:
-        say(f"No result of `{model}` is kept yet: run the chapter, and its proof, to get one.")
-    else:
-        say(sentence(values))
+    none = f"No result of `{model}` is kept yet: run the chapter, and its proof, to get one."
+    say(none if values is None else sentence(values))
 
 
 def conclude(model: str, checks: dict[str, bool], told: str) -> None:

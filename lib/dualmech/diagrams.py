@@ -36,7 +36,6 @@ def image(ax, x: float, y: float, pixels: np.ndarray, words: str = "", size: flo
     look = {"facecolor": "none", "edgecolor": "0.4", "lw": 0.8, "zorder": 4}
     ax.add_patch(Rectangle((x, y), size, size, **look))
     label(ax, x + size / 2, y - 0.16, words)
-    _keep(ax)
     return x, y, size, size
 
 
@@ -63,7 +62,6 @@ def grid(
     for k in range(rows + 1):
         ax.plot([x, x + cols * cell], [y + k * cell] * 2, **look)
     label(ax, x + cols * cell / 2, y + rows * cell + 0.14 if above else y - 0.16, words)
-    _keep(ax)
 
     def middle(tokens: Iterable[int]) -> tuple[float, float]:
         row, col = np.divmod(np.asarray(list(tokens), int), cols)
@@ -108,9 +106,3 @@ def layers(ax, x: float, y: float, n: int = 8, lit=(), size=(0.9, 1.5), words: s
         ax.add_patch(Rectangle(corner, wide, step - 0.04, facecolor=colour, lw=0))
     label(ax, x + wide / 2, y - 0.16, words)
     return lambda slot: (x, y + slot * step)
-
-
-def _keep(ax):
-    """`imshow` changes the limits: put those of the canvas back."""
-    wide, high = ax.figure.get_size_inches()
-    ax.set(xlim=(0, wide), ylim=(0, high))

@@ -142,14 +142,14 @@ def _sprite(shape: str, colour: str | None, size: int, full: bool) -> np.ndarray
 
 
 def paste(canvas, drawing, left, top):
-    """Blend an RGBA drawing into a square float canvas, in place; returns its cover."""
-    size, side = len(drawing), len(canvas)
-    if min(left, top) < 0 or max(left, top) + size > side:
-        raise ValueError(f"an item of {size} px at ({left}, {top}) leaves the canvas of {side} px: "
-                         "move it inside or make it smaller")  # fmt: skip
+    """Blend an RGBA drawing into a float canvas, in place; returns its cover."""
+    size, (high, wide) = len(drawing), canvas.shape[:2]
+    if min(left, top) < 0 or left + size > wide or top + size > high:
+        raise ValueError(f"an item of {size} px at ({left}, {top}) leaves the canvas of "
+                         f"{wide} x {high} px: move it inside or make it smaller")  # fmt: skip
     spot, alpha = canvas[top : top + size, left : left + size], drawing[..., 3:]
     spot += (drawing[..., :3] - spot) * alpha
-    cover = np.zeros((side, side))
+    cover = np.zeros((high, wide))
     cover[top : top + size, left : left + size] = alpha[..., 0]
     return cover
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import cache, cached_property, lru_cache, partial, wraps
 
 import numpy as np
 import torch
@@ -34,16 +34,24 @@ class Batch:
 
     trials: its questions; index: their numbers in the whole sweep; at: where the visual tokens
     stand, in raster order; source: the residual that states are taken from, at the same slot;
-    source_at: where its visual tokens stand.
+    source_at: where its visual tokens stand.  These two are copies of the edit's own, made by
+    lent(slot) when they are read; a sweep without another run then raises ValueError.
     """
 
     vlm: VLM
     trials: list[stimuli.Trial]
     index: list[int]
     at: Int[Tensor, "n tokens"]
-    source: Float[Tensor, "n seq d_model"] | None = None
-    source_at: Int[Tensor, "n tokens"] | None = None
-    slot: int = 0
+    slot: int
+    lent: Callable[[int], tuple[Tensor, Tensor]]
+
+    @cached_property
+    def source(self) -> Float[Tensor, "n seq d_model"]:
+        return self.lent(self.slot)[0].clone()
+
+    @cached_property
+    def source_at(self) -> Int[Tensor, "n tokens"]:
+        return self.lent(self.slot)[1].clone()
 
 
 Edit = Callable[[Tensor, Batch], Tensor]
@@ -84,7 +92,7 @@ def sweep(
     function, or not at all.
 
     Raises ModelError for a slot out of range or a target that is not one token; ValueError where
-    the targets of pairs differ, or there is nothing to do.
+    targets of pairs differ, an edit reads another run that is not there, or nothing is to do.
     """
     named, slots = edits if isinstance(edits, dict) else {"sweep": edits}, vlm.check_slots(slots)
     if not (len(trials) and named and slots):
@@ -98,20 +106,25 @@ def sweep(
 
     def measure(items):
         index, some, theirs, words = map(list, zip(*items, strict=True))
-        run, at = started(vlm, some, visual)
-        other, other_at = (None, None) if source is None else started(vlm, theirs, visual)
-        b, logits = Batch(vlm, some, index, at, source_at=other_at), {}
+        (run, at), logits = started(vlm, some, visual), {}
+
+        @cache
+        def other():  # begun when it is first asked for
+            if source is None:
+                raise ValueError("no other run to take states from: give pairs, or `source=`")
+            return started(vlm, theirs, visual)
+
+        steps = (step for begin in [other] for step in begin()[0].walk(slots))
+        lent = lru_cache(1)(lambda slot: next((r, other()[1]) for s, r in steps if s == slot))
         for name in [name for name, edit in named.items() if edit is last_token and len(slots) > 1]:
-            logits[name] = _ends(run, other, slots)
+            logits[name] = _ends(run, other()[0], slots)
         rest = {name: edit for name, edit in named.items() if name not in logits}
-        theirs = [(None, None)] * len(set(slots)) if other is None else other.walk(slots)
-        walks = zip(run.walk(slots), theirs, strict=True)
-        for (b.slot, resid), (_, b.source) in walks if rest else ():
+        for slot, resid in run.walk(slots) if rest else ():
             for name, edit in rest.items():
-                edited = edit(resid.clone(), b)
+                edited = edit(resid.clone(), Batch(vlm, some, index, at.clone(), slot, lent))
                 if getattr(edited, "shape", None) != resid.shape:
                     raise ValueError(f"{name!r} gave no residual {tuple(resid.shape)}: return it")
-                logits.setdefault(name, {})[b.slot] = run.finish(edited, b.slot)
+                logits.setdefault(name, {})[slot] = run.finish(edited, slot)
         made = [[logits[name][slot] for slot in slots] for name in named]
         return {
             "p": np.array([[vlm.probabilities(x, words) for x in one] for one in made]),
@@ -177,7 +190,6 @@ def setter(edit: Callable) -> Callable:
         return partial(edit, **signature.bind(*values, **more).arguments)
 
     settings.__signature__ = signature
-
     return settings
 
 
@@ -200,7 +212,7 @@ def swap(resid, b, region: str, seed: int = 0):
     """
     for k, t in enumerate(b.trials):
         vertical = VERTICAL[t.direction]
-        move = regions.swap(region, t.stimulus, b.vlm.grid[0], vertical, seed + b.index[k])
+        move = regions.swap(region, t.stimulus, b.vlm.grid, vertical, seed + b.index[k])
         resid[k, b.at[k, move.target]] = b.source[k, b.source_at[k, move.source]]
     return resid
 
@@ -238,8 +250,7 @@ def amplify(resid, b, directions, alpha, how="projection", where="all", null=Non
     """Turn a signal up on visual tokens; see `probes.amplified` (paper Sec. 5.4).
 
     where: "all" of them, those under an "object", or the "background"; null: the seed of a random
-    direction to move by as much along instead, see
-    `probes.matched_null`.
+    direction to move by as much along instead, see `probes.matched_null`.
     """
     row = torch.arange(len(b.at), device=b.at.device)[:, None]
     states = resid[row, b.at]
@@ -280,16 +291,19 @@ def ordering_removed(vlm: VLM, trials: list) -> Float[Tensor, "n tokens d_model"
     """
     if len({t.task == "squares" for t in trials}) > 1:
         raise ValueError("mix of Squares and other tasks: remove the ordering task by task")
-    full, box, grid = trials[0].task == "squares", trials[0].stimulus.boxes[0], vlm.grid[0]
-    geometry = stimuli.Geometry(grid, vlm.px, int(box[2] - box[0]) // vlm.px, 0)
+    full, box = trials[0].task == "squares", trials[0].stimulus.boxes[0]
+    size = int(box[2] - box[0]) // vlm.px
+    geometry = stimuli.Geometry(max(vlm.grid), vlm.px, size, 0)
+    middle, paper = [[(side - size) // 2 for side in vlm.grid]], np.full((*vlm.canvas, 3), 255.0)
     items = sorted({item for t in trials for item in t.stimulus.items}, key=lambda i: i.name)
-    alone = [stimuli.draw([i], geometry.cells(False, 1), geometry, full=full) for i in items]
-    white, *states = vlm.visual([s.image for s in [stimuli.draw([], [], geometry), *alone]])
-    centre = regions.tokens_of(alone[0].boxes[0], vlm.px, grid)
+    alone = [stimuli.draw([item], middle, geometry, full, paper) for item in items]
+    white, *states = vlm.visual([paper.astype(np.uint8), *(s.image for s in alone)])
+    (centre,) = regions.owned(alone[0], vlm.grid)
     out = white.repeat(len(trials), 1, 1)
     for k, t in enumerate(trials):
-        for item, box in zip(t.stimulus.items, t.stimulus.boxes, strict=True):
-            out[k, regions.tokens_of(box, vlm.px, grid)] = states[items.index(item)][centre]
+        owned = regions.owned(t.stimulus, vlm.grid)
+        for item, own in zip(t.stimulus.items, owned, strict=True):
+            out[k, own] = states[items.index(item)][centre]
     return out
 
 

@@ -13,7 +13,6 @@ import numpy as np
 # Okabe and Ito's colours, safe for colour-blind readers; without yellow, which fades on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"
-SHORTEST_ALT = 20
 
 
 def use_style() -> None:
@@ -21,17 +20,15 @@ def use_style() -> None:
     plt.style.use(Path(__file__).with_name("book.mplstyle"))
 
 
-def show(
-    fig, alt: str, caption: str | None = None, name: str | None = None, gate: str | None = None
-) -> None:
+def show(fig, alt: str, caption: str | None = None, gate: str | None = None) -> None:
     """Display a figure with its alt text, in Jupyter, on Colab and in the book; then close it.
 
-    `alt` says what a reader would see, in a sentence or two. `name` is the figure's anchor. With a
-    `gate`, a question, the figure stays shut until the reader opens it.
+    `alt` says what a reader would see, in a sentence or two. With a `gate`, a question, the figure
+    stays shut until the reader opens it.
     """
     from IPython.display import display
 
-    shown = Shown(fig, alt, caption, name, gate)
+    shown = Shown(fig, alt, caption, gate)
     plt.close(fig)
     display(shown)
 
@@ -51,21 +48,13 @@ def plain(text) -> str:
 class Shown:
     """A figure as HTML with its words inside, since the book drops the alt text of plain images."""
 
-    def __init__(
-        self, fig, alt: str, caption: str | None = None, name: str | None = None,
-        gate: str | None = None,
-    ):  # fmt: skip
+    def __init__(self, fig, alt: str, caption: str | None = None, gate: str | None = None):
         alt = " ".join(alt.split())
-        if len(alt) < SHORTEST_ALT:
-            raise ValueError(
-                f"alt text {alt!r} is too short: say in a sentence what the figure shows "
-                f"(at least {SHORTEST_ALT} characters)"
-            )
-        if name is not None and not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-            raise ValueError(f"figure name {name!r}: use lower-case letters, digits and hyphens")
+        if len(alt) < 20:
+            raise ValueError(f"alt text {alt!r} is too short: say in a sentence what it shows")
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png")
-        self.alt, self.caption, self.name, self.gate = alt, caption, name, gate
+        self.alt, self.caption, self.gate = alt, caption, gate
         self.png = base64.b64encode(buffer.getvalue()).decode()
         self.width = round(fig.get_figwidth() * 96)
 
@@ -73,7 +62,6 @@ class Shown:
         return self.alt
 
     def _repr_html_(self) -> str:
-        anchor = f' id="{self.name}"' if self.name else ""
         # Inherited colour and weight: the book's theme would print captions thin and grey.
         plain = "color:inherit;font:inherit;text-align:left"
         caption = html.escape(self.caption or "")
@@ -82,7 +70,7 @@ class Shown:
         # theme from dimming it.
         style = "max-width:100%;height:auto;background:#fff;border-radius:6px"
         figure = (
-            f'<figure{anchor} style="margin:1em 0"><img class="dark-light" width="{self.width}" '
+            f'<figure style="margin:1em 0"><img class="dark-light" width="{self.width}" '
             f'style="{style}" alt="{html.escape(self.alt)}" '
             f'src="data:image/png;base64,{self.png}">{words}</figure>'
         )

@@ -43,13 +43,13 @@ def published(experiment: str | None = None, **filters) -> list[dict]:
     if experiment is not None:
         filters = {"experiment": experiment, **filters}
     for field, wanted in filters.items():
-        if known := [r[field] for r in results if field in r]:
-            if isinstance(wanted, str) and wanted not in known:
-                raise LookupError(f"no result has {field}={wanted!r}; {_near(wanted, known)}")
-        else:
+        known = [r[field] for r in results if field in r]
+        if not known:
             raise LookupError(
-                f"no field {field!r}; {_near(field, [k for r in results for k in r])}"
+                f"no field {field!r}; {_near(field, {k for r in results for k in r})}"
             )
+        if isinstance(wanted, str) and wanted not in known:
+            raise LookupError(f"no result has {field}={wanted!r}; {_near(wanted, known)}")
     return [copy.deepcopy(r) for r in results if all(r.get(f) == w for f, w in filters.items())]
 
 

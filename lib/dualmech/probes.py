@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .regions import tokens_of
+from .regions import owned
 
 AXES = {"horizontal": ("left", "right"), "vertical": ("above", "below")}
 
@@ -46,8 +46,7 @@ def fit(
     if missing:
         raise ValueError(f"classes {sorted(missing)} have no example among {len(labels)} labels")
     generator = torch.Generator().manual_seed(seed)
-    width = states.shape[1]
-    start = torch.randn(width, classes, generator=generator) * width**-0.5
+    start = torch.randn((d := states.shape[1]), classes, generator=generator) * d**-0.5
     weights = start.to(states.device).requires_grad_()
     bias = torch.zeros(classes, device=states.device, requires_grad=True)
     optimizer = torch.optim.AdamW([weights, bias], lr=lr, weight_decay=decay)
@@ -104,8 +103,7 @@ def matched_null(
 def probe_data(vlm, trials) -> tuple[Float[Tensor, "n tokens d_model"], list[list[np.ndarray]]]:
     """The visual tokens of each trial's image, and per trial and place the item's token indices."""
     states = vlm.visual([t.stimulus.image for t in trials])
-    owned = [[tokens_of(b, vlm.px, vlm.grid[1]) for b in t.stimulus.boxes] for t in trials]
-    return states, owned
+    return states, [owned(t.stimulus, vlm.grid) for t in trials]
 
 
 def item_rows(states, owned) -> tuple[Float[Tensor, "n d_model"], Int[Tensor, " n"]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -73,9 +74,7 @@ def write(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, *
     open is left out, too.  The result is `check`ed after it is written, so that a mistake does not
     cost a long run its numbers.
     """
-    lost = {
-        k for k, s in values.items() if isinstance(s, dict) and s.get("value") != s.get("value")
-    }
+    lost = {k for k, s in values.items() if isinstance(s, dict) and (v := s.get("value")) != v}
     values = {name: stats for name, stats in values.items() if name not in lost}
     claims = [c for c in claims if c["verdict"] != OPEN]
     claims = [c | {"measured": [m for m in c["measured"] if m not in lost]} for c in claims]
@@ -140,11 +139,19 @@ def read(path: Path | str) -> dict:
     try:
         if not Path(path).is_file() or Path(path).stat().st_size > LARGEST:
             raise ValueError(f"it is no file of at most {LARGEST:,} bytes")
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_told_once)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the result {path}: {error}") from None
     check(record, path)
     return record
+
+
+def _told_once(pairs: list) -> dict:
+    """A JSON object.  Raises ValueError where a name stands there twice: readers would differ."""
+    for name, times in Counter(name for name, _ in pairs).items():
+        if times > 1:
+            raise ValueError(f"{name[:80]!r} stands {times} times in one place: say it once")
+    return dict(pairs)
 
 
 @lru_cache(maxsize=1)

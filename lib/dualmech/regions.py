@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Grid = int | tuple[int, int]  # (rows, columns), or one number for a square
 REGIONS = ("strip", "object", "background", "random", "whole", "layout")
 
 
@@ -19,29 +20,42 @@ def tokens_of(box, px: int, cols: int, share: float = 0.25) -> np.ndarray:
 
     Returns raster indices, sorted.  Raises ValueError if the box covers no token that much.
     """
-    left, top, right, bottom = (int(v) for v in box)
+    box = left, top, right, bottom = tuple(int(v) for v in box)
     row, col = np.arange(top // px, -(-bottom // px)), np.arange(left // px, -(-right // px))
     high = np.minimum(bottom, (row + 1) * px) - np.maximum(top, row * px)
     wide = np.minimum(right, (col + 1) * px) - np.maximum(left, col * px)
     found = (row[:, None] * cols + col)[np.outer(high, wide) >= share * px * px]
     if not len(found):
-        box = (left, top, right, bottom)
         raise ValueError(f"box {box} covers no token of {px} px by {share:.0%} or more")
     return found
 
 
-def strip(place: int, vertical: bool, grid: int) -> np.ndarray:
+def owned(stimulus, grid: Grid) -> list[np.ndarray]:
+    """The tokens of each item of an image; see `tokens_of`."""
+    rows, cols = raster(grid).shape
+    return [tokens_of(box, len(stimulus.pixels) // rows, cols) for box in stimulus.boxes]
+
+
+def strip(place: int, vertical: bool, grid: Grid) -> np.ndarray:
     """All tokens in the band of place 0, 1 or 2: full-height columns, or full-width rows.
 
-    The outer bands have equal width, the middle takes the rest (12 = 4+4+4, 16 = 5+6+5).
+    The outer bands have equal width, the middle takes the rest (12 = 4+4+4, 16 = 5+6+5).  Raises
+    ValueError for another place, or where the grid is too narrow for three.
     """
     if place not in (0, 1, 2):
         raise ValueError(f"place is 0, 1 or 2, not {place}")
-    outer = grid // 3
-    edges = (0, outer, grid - outer, grid)
-    cells = np.arange(grid * grid).reshape(grid, grid)
-    band = slice(edges[place], edges[place + 1])
+    cells = raster(grid)
+    side = len(cells) if vertical else len(cells.T)
+    if (outer := side // 3) == 0:
+        raise ValueError(f"three strips need 3 tokens side by side, the grid has {side}")
+    band = slice(*(0, outer, side - outer, side)[place : place + 2])
     return (cells[band] if vertical else cells[:, band]).reshape(-1)
+
+
+def raster(grid: Grid) -> np.ndarray:
+    """(rows, columns) of raster indices."""
+    rows, cols = np.broadcast_to(grid, 2)
+    return np.arange(rows * cols).reshape(rows, cols)
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class Swap:
             raise ValueError("a token is written twice")
 
 
-def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swap:
+def swap(region: str, stimulus, grid: Grid, vertical: bool, seed: int = 0) -> Swap:
     """The swap of a region between an image of three items in a row and its mirror order.
 
     "object": the outer items' own tokens; "strip": their bands; "background": the bands
@@ -71,37 +85,34 @@ def swap(region: str, stimulus, grid: int, vertical: bool, seed: int = 0) -> Swa
     """
     if region not in REGIONS:
         raise ValueError(f"unknown region {region!r}; known: {', '.join(REGIONS)}")
-    px, cells = len(stimulus.pixels) // grid, np.arange(grid * grid)
-    owned = [tokens_of(box, px, grid) for box in stimulus.boxes]
-    first, last = strip(0, vertical, grid), strip(2, vertical, grid)
+    every, own = raster(grid), owned(stimulus, grid)
+    free = ~np.isin(every.reshape(-1), np.concatenate([[], *own]))
+    if region == "layout":
+        return Swap(np.flatnonzero(free), np.flatnonzero(free))
+    if region == "whole":
+        return Swap(every.reshape(-1), np.flip(every, 0 if vertical else 1).reshape(-1))
+    first, last = (strip(place, vertical, grid) for place in (0, 2))
     if region == "random":
         rng, n = np.random.RandomState(seed), len(first) + len(last)
-        return Swap(rng.permutation(grid * grid)[:n], rng.permutation(grid * grid)[:n])
-    if region == "layout":
-        free = np.setdiff1d(cells, np.concatenate(owned))
-        return Swap(free, free)
-    if region == "whole":
-        return Swap(cells, np.flip(cells.reshape(grid, grid), 0 if vertical else 1).reshape(-1))
+        return Swap(rng.permutation(every.size)[:n], rng.permutation(every.size)[:n])
     if region == "object":
-        first, last = owned[0], owned[2]
+        first, last = own[0], own[2]
     if region == "background":
-        covered = np.isin(first, np.concatenate(owned)) | np.isin(last, np.concatenate(owned))
-        first, last = first[~covered], last[~covered]
+        both = free[first] & free[last]
+        first, last = first[both], last[both]
     return Swap(np.concatenate([first, last]), np.concatenate([last, first]))
 
 
-def cells(where: str, stimulus, grid: tuple[int, int]) -> np.ndarray:
+def cells(where: str, stimulus, grid: Grid) -> np.ndarray:
     """(tokens,) true for "all" tokens, those under an "object", or those of the "background".
 
     Raises ValueError for another word, or where an image has no boxes to tell objects by.
     """
-    count = grid[0] * grid[1]
+    every = raster(grid)
     if where == "all":  # needs no boxes: a photograph may have none
-        return np.ones(count, bool)
+        return np.ones(every.size, bool)
     if where not in ("object", "background"):
         raise ValueError(f"where is 'all', 'object' or 'background', not {where!r}")
     if not len(stimulus.boxes):
         raise ValueError(f"where={where!r} needs boxes, and an image has none")
-    px = len(stimulus.pixels) // grid[0]
-    owned = np.concatenate([tokens_of(box, px, grid[1]) for box in stimulus.boxes])
-    return np.isin(np.arange(count), owned) == (where == "object")
+    return np.isin(every, np.concatenate(owned(stimulus, grid))).reshape(-1) == (where == "object")

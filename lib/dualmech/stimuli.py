@@ -55,21 +55,21 @@ def draw(items, cells, geometry: Geometry = MINI, full: bool = False, background
     """Draw items on a canvas, each with its top-left corner on a token of the grid.
 
     items: n `drawing.Item`; cells: (row, column) per item, in tokens; full: items fill their boxes;
-    background: float (side, side, 3), white if not given.  Raises ValueError for repeated items,
+    background: float (H, W, 3), a white square if not given.  Raises ValueError for repeated items,
     unequal lengths or an item that leaves the canvas.
     """
     if len(items) != len(cells):
         raise ValueError(f"{len(items)} items but {len(cells)} cells")
     if len(set(items)) != len(items):
         raise ValueError(f"items repeat: {', '.join(i.name for i in items)}")
-    side, size = geometry.side, geometry.item * geometry.px
-    canvas = np.full((side, side, 3), 255.0) if background is None else background.astype(float)
+    shape, size = (geometry.side, geometry.side, 3), geometry.item * geometry.px
+    canvas = np.full(shape, 255.0) if background is None else background.astype(float)
     corners = np.array(cells, int).reshape(-1, 2)[:, ::-1] * geometry.px
     cover = [
         drawing.paste(canvas, item.sprite(size, full), left, top)
         for item, (left, top) in zip(items, corners, strict=True)
     ]
-    cover = np.array(cover).reshape(-1, side, side)
+    cover = np.array(cover).reshape(-1, *canvas.shape[:2])
     boxes = np.concatenate([corners, corners + size], 1)
     return Stimulus(drawing.finish(canvas), tuple(items), boxes, cover)
 

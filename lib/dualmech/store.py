@@ -98,8 +98,7 @@ def swept(
         raise ValueError(f"nothing to measure: no items for {label!r}")
     _clear(cache_dir())
     told, found = _told(vlm, settings), []
-    bar = tqdm(total=len(items), desc=label, leave=False, delay=5)  # only if it takes a while
-    for first in range(0, len(items), chunk):
+    for first in tqdm(range(0, len(items), chunk), label, leave=False, delay=5):  # if it is slow
         some = items[first : first + chunk]
         path = cache_dir() / f"{content(told, some)}.npz" if told else None
         found.append(_kept(path) if path else None)
@@ -107,8 +106,6 @@ def swept(
             found[-1] = compute(some)
             if path:
                 _keep(path, found[-1])
-        bar.update(len(some))
-    bar.close()
     return joined(found)
 
 

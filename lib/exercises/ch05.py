@@ -142,7 +142,7 @@ def move_others(answer):
             )
             inside = np.zeros_like(touched)
             for place, name in ((0, "first"), (2, "last")):
-                band = regions.strip(place, edits.VERTICAL[direction], b.vlm.grid[0])
+                band = regions.strip(place, edits.VERTICAL[direction], b.vlm.grid)
                 inside[band] = True
                 some, size = band[touched[band]], len(_owned(b, k, place))
                 require(

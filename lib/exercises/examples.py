@@ -32,7 +32,7 @@ def batch(direction: str = "left", n: int = 2, slot: int = 0, seed: int = 0):
     seq = tokens + int(before.max()) + after
     resid, source = (torch.randn(n, seq, WIDTH, generator=generator) for _ in range(2))
     at = (seq - tokens - after - torch.arange(n))[:, None] + torch.arange(tokens)
-    b = edits.Batch(Sized(), trials, list(range(n)), at, source, at.clone(), slot)
+    b = edits.Batch(Sized(), trials, list(range(n)), at, slot, lambda _slot: (source, at))
     return resid, b
 
 

@@ -46,7 +46,7 @@ def probabilities(vlm: lib.VLM, asked: lib.Trial, words, *edit, **how) -> list[f
 
 def erase(vlm: lib.VLM, _extras):
     asked, blank = trial(vlm), lib.draw([], [], vlm.geometry)
-    tokens = lib.swap("object", asked.stimulus, vlm.grid[0], False).target
+    tokens = lib.swap("object", asked.stimulus, vlm.grid, False).target
     tokens = tokens[: len(tokens) // 2]  # of the first square
     empty = plain.residuals(vlm, blank, asked.question)[0]
 
@@ -67,7 +67,7 @@ def erase(vlm: lib.VLM, _extras):
 
 def strip_lab(vlm: lib.VLM, _extras):
     asked, mirror = trial(vlm), trial(vlm, NAMES[::-1])
-    moved = lib.swap("strip", asked.stimulus, vlm.grid[0], False)
+    moved = lib.swap("strip", asked.stimulus, vlm.grid, False)
     theirs = plain.residuals(vlm, mirror.stimulus, mirror.question)[0]
 
     def change(resid, at):

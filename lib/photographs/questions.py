@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image, ImageOps
+from PIL import Image
 
 from dualmech import stimuli as S
+from vlms.families import ModelError
+from vlms.pictures import padded
 
-from .files import picture
+from .files import DataError, picture
 
 OPTIONS = (("left", "right"), ("above", "below"), ("on", "under"), ("front", "behind"))
 PHRASES = S.PHRASES | {"on": "on", "under": "under", "front": "in front of", "behind": "behind"}
@@ -42,11 +44,15 @@ class Question:
         """The picture on a canvas (height, width): one file padded to it, or two halves joined.
 
         Halves are resized to the canvas without padding, as in the released code, and meet in
-        the middle: on an edge of the token grid if the grid has an even number of columns.
+        the middle: on an edge of the token grid if the grid has an even number of columns.  Raises
+        DataError for a file that is no picture, or one too thin to be seen.
         """
         high, wide = canvas
         if len(self.files) == 1:
-            return ImageOps.pad(picture(self.files[0]), (wide, high), color=PADDING)
+            try:
+                return padded(picture(self.files[0]), (wide, high), PADDING)
+            except ModelError as error:
+                raise DataError(f"{self.files[0]}: {error}") from None
         first, second = (
             picture(path).resize((wide, high), Image.Resampling.BILINEAR) for path in self.files
         )

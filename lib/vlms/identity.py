@@ -6,10 +6,11 @@ import hashlib
 import json
 import platform
 import time
+from functools import partial
 
 import torch
 
-LIBRARIES = ("transformers", "accelerate", "bitsandbytes")  # which set hooks of their own
+LIBRARIES = {"transformers", "accelerate", "bitsandbytes"}  # which set hooks of their own
 SMALL = 2**26  # bytes of weights that are hashed again each time
 
 
@@ -44,13 +45,24 @@ def checkpoint(vlm) -> str:
 
 
 def hooked(model: torch.nn.Module) -> bool:
-    """Whether a hook is set on a model by anyone but the libraries that made it."""
-    return any(
-        (getattr(hook, "__module__", "") or "").partition(".")[0] not in LIBRARIES
-        for module in model.modules()
-        for hooks in (module._forward_hooks, module._forward_pre_hooks)
-        for hook in hooks.values()
-    )
+    """Whether anyone but the libraries that made a model set a hook on it, or wrote a `forward` of
+    its modules, be it put on one of them, on a class, or in a module of its own."""
+    for module in model.modules():
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        if not {_package(hook) for hook in hooks} <= LIBRARIES:
+            return True
+        if _package(module.forward) not in LIBRARIES | {"torch"}:
+            return True
+    return False
+
+
+def _package(function) -> str:
+    """The package that a function was written in, whatever `functools.wraps` says of it."""
+    while isinstance(function, partial):
+        function = function.func
+    function = getattr(function, "__func__", function)  # of a bound method
+    told = getattr(function, "__globals__", {}).get("__name__") or type(function).__module__
+    return told.partition(".")[0]
 
 
 def facts(vlm) -> dict:

@@ -61,16 +61,10 @@ def upright(picture) -> Image.Image:
         raise ModelError(f"the picture cannot be read: {error}") from None
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         grey = np.asarray(picture, dtype=float)
-        most = (
-            1.0
-            if picture.mode == "F" and grey.max() <= 1
-            else 255.0
-            if grey.max() < 256
-            else 65535.0
-        )
-        return Image.fromarray(np.clip(grey * (255 / most) + 0.5, 0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
+        most = 255.0 if grey.max() < 256 else 65535.0
+        most = 1.0 if picture.mode == "F" and grey.max() <= 1 else most
+        grey = np.clip(grey * (255 / most) + 0.5, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         over = picture.convert("RGBA")
         white = Image.new("RGBA", over.size, "white")
@@ -110,12 +104,20 @@ def fitted(picture, canvas: tuple[int, int], fit: str = "pad") -> Image.Image:
     if picture.size == (size[0] * factor, size[1] * factor):
         return picture.reduce(factor) if factor > 1 else picture
     if fit == "pad":
-        if max(picture.size) > min(picture.size) * min(size):
-            raise ModelError(
-                f"a picture of {picture.width} x {picture.height} pixels is too thin to be seen on "
-                f"{size[0]} x {size[1]}: crop it, or use fit='crop' or 'stretch'"
-            )
-        return ImageOps.pad(picture, size, Image.Resampling.BICUBIC, color="white")
+        return padded(picture, size, "white")
     if fit == "crop":
         return ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
     return picture.resize(size, Image.Resampling.BICUBIC)
+
+
+def padded(picture: Image.Image, size: tuple[int, int], color) -> Image.Image:
+    """A picture whole and in its shape in the middle of (width, height), the rest in one colour.
+
+    Raises ModelError for one that is so thin that nothing of it would be left.
+    """
+    if max(picture.size) > min(picture.size) * min(size):
+        raise ModelError(
+            f"a picture of {picture.width} x {picture.height} pixels is too thin to be seen on "
+            f"{size[0]} x {size[1]}: crop it, or ask with fit='crop' or 'stretch'"
+        )
+    return ImageOps.pad(picture, size, Image.Resampling.BICUBIC, color=color)
