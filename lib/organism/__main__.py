@@ -35,6 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     seeded = command.add_parser("seeds", help="train and measure both objectives from another seed")
     seeded.add_argument("out", type=Path)
     seeded.add_argument("--only", help="train this run and measure nothing")
+    spread = command.add_parser("towers", help="what each objective's encoder spread")
+    spread.add_argument("towers", nargs="+", metavar="NAME=WHERE[=SEED]",
+                        help="WHERE: rows that `measure --parts h --save` wrote; or a checkpoint, "
+                        "a run, a tower, or 'random', measured now")  # fmt: skip
     compared = command.add_parser("compare", help="compare training runs")
     compared.add_argument("runs", nargs="+", metavar="NAME=FOLDER[=NOTE]")
     args = parser.parse_args(argv)
@@ -66,6 +70,12 @@ def _compare(args) -> int:
     return comparison.main(args.runs)
 
 
+def _towers(args) -> int:
+    from . import towers
+
+    return towers.main(args.towers)
+
+
 def _grid(args) -> int:
     from .grid import grid
 
@@ -84,7 +94,7 @@ def _measure(args) -> int:
 
 
 COMMANDS = {"train": _train, "grid": _grid, "measure": _measure, "seeds": _seeds,
-            "compare": _compare}  # fmt: skip
+            "towers": _towers, "compare": _compare}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -49,16 +49,18 @@ def tower_states(
 
 
 def tower_of(folder: Path) -> torch.nn.Module:
-    """The vision tower of a checkpoint folder, or the last that a run has, finished or not.
+    """The vision tower of a checkpoint folder, or the last that a run has, finished or not; or that
+    of a stage's file, such as encoder.safetensors.
 
     Raises ValueError for a folder without one.
     """
+    folder, names = (folder.parent, [folder.name]) if folder.is_file() else (folder, None)
     heads = {"model.safetensors": "vision_tower.", "caption.safetensors": "",
              "caption.checkpoint.pt": "tower.", "encoder.safetensors": ""}  # fmt: skip
-    found = next((name for name in heads if (folder / name).exists()), None)
+    found = next((name for name in names or heads if (folder / name).exists()), None)
     if found is None:
         raise ValueError(f"{folder} holds neither a checkpoint nor a run's tower")
-    file, head = folder / found, heads[found]
+    file, head = folder / found, heads.get(found, "")
     whole = file.suffix == ".safetensors"
     weights = load_file(file) if whole else torch.load(file, weights_only=True)["weights"]
     tower = build_model(len(build_processor().tokenizer)).model.vision_tower
