@@ -216,7 +216,7 @@ def pages(tmp_path_factory):
     for name in ("checked", "unchecked"):
         notebook = nbformat.read(ROOT / "chapters" / "scoreboard.ipynb", 4)
         if name == "unchecked":
-            cell = next(c for c in notebook.cells if "figures.use_style" in c.source)
+            cell = next(c for c in notebook.cells if "import dualmech as dm" in c.source)
             cell.source += f"\n{UNCHECKED}"
         NotebookClient(notebook, timeout=900, resources={"metadata": {"path": folder}}).execute()
         nbformat.write(notebook, book / f"{name}.ipynb")
@@ -255,12 +255,13 @@ def test_the_page_shows_words_and_nothing_else(pages, browser, name):
     page.route(re.compile("^(?!file:|data:|blob:)"), lambda route: route.abort())
     page.goto((pages / f"{name}.html").as_uri())
     page.wait_for_timeout(1000)
+    page.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
     article = page.locator("article").first
     assert not dialogs and page.evaluate("window.pwned") is None
     assert not [url for url in asked if "evil" in url]
     assert article.evaluate(FOREIGN) == []
     text = article.inner_text()
-    assert SECRET not in page.content() and "Made-Up-2B: replicates (as reported)" in text
+    assert SECRET not in page.content() and "Made-Up-2B: supported (as reported)" in text
     assert [e.inner_text().strip("#¶") for e in article.locator("h1").all()] == ["Scoreboard"]
     held("strangers", f"the same results on the scoreboard, {name}", len(PAYLOADS),
          "words alone: no script, request or foreign element in the browser")  # fmt: skip

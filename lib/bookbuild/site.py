@@ -115,7 +115,6 @@ def fill_page(app, pagename, templatename, context, doctree):
     """What the templates need, and what the page must not load."""
     source = Path(app.srcdir) / f"{pagename}.ipynb"
     options = app.config.html_theme_options
-    context["root_title"] = app.env.titles[app.config.root_doc].astext()
     contents = context["toctree"](titles_only=True, maxdepth=1, includehidden=True, collapse=False)
     context["contents"] = contents.replace(' role="heading"', "")  # a heading without a level
     context["headings"] = context.get("toc") if doctree else None

@@ -212,9 +212,9 @@ def interval(s: dict) -> str:
     return f"{s['value']:.2f} [{s['low']:.2f}, {s['high']:.2f}]"
 
 
-def table(head, rows, words: bool = False) -> None:
-    """Display a Markdown table; cells are Markdown (plain words, if `words`), numbers (three
-    decimals) or shares with their intervals ({"value", "low", "high"})."""
+def table(head, rows, words: bool = False, fold: str = "") -> None:
+    """Display a Markdown table, behind a fold with these words, if any; cells are Markdown (plain
+    words, if `words`), numbers (three decimals) or shares with their intervals ({"value", ...})."""
 
     def cell(x):
         x = f"{x:.3f}" if isinstance(x, float | np.floating) else x
@@ -222,4 +222,5 @@ def table(head, rows, words: bool = False) -> None:
         return plain(told) if words else told
 
     lines = [head, ["---"] * len(head), *([cell(x) for x in row] for row in rows)]
-    say("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    say(f"<details>\n<summary>{fold}</summary>\n\n{text}\n\n</details>" if fold else text)
