@@ -12,7 +12,6 @@ TABLE = {
         "02-anatomy-of-a-vlm",
         "03-interventions-and-controls",
         "09-absolute-or-relative",
-        "10-turning-up-the-signal",
         "11-natural-images",
         "12-stress-tests",
         "13-what-makes-the-encoder-lead",
