@@ -76,6 +76,14 @@ def test_shares_draws_each_value_with_the_ends_of_its_interval():
     assert ax.get_ylim()[0] < 0 and ax.get_ylim()[1] > 1
 
 
+def test_bars_tell_each_value_in_the_form_that_is_asked():
+    some = {"gain": {"value": 0.125, "low": -0.03, "high": 0.25}}
+    for how, words in (({}, "0.12"), ({"form": "+.3f"}, "+0.125")):
+        ax = figures.bars(some, **how).axes[0]
+        assert [t.get_text() for t in ax.texts] == [words]
+        assert (ax.patches[0].get_width(), ax.get_yticklabels()[0].get_text()) == (0.125, "gain")
+
+
 def test_curves_draw_each_series_with_its_band():
     some = {s: metrics.mean(np.array([0.0, 0.5, 1.0]) * s) for s in (1, 2, 4)}
     fig = figures.curves({"strip": some, "object": some}, lines={"half": 0.5})

@@ -133,6 +133,22 @@ def test_probabilities_add_up_to_one_at_most():
         assert sum(swapped) <= 1.04
 
 
+def test_probe_accuracies_are_shares_of_item_tokens():
+    """A value, or two where the two axes differ: each a count of the test images' item tokens."""
+    checked = [r for r in paper.published("probe", quantity="accuracy") if r["n"]]
+    assert {(r["model"], r["task"]) for r in checked} >= {(GEMMA, "squares"), (GEMMA, "shapes")}
+    for r in checked:
+        tokens = r["n"] * 3 * MODELS[r["model"]]["item_tokens"] ** 2
+        for x in r.get("range", [r.get("value")]):
+            off = abs(round(x * tokens) / tokens - x)
+            assert off <= (r["tolerance"] or 0.00005) + 1e-9, (r["id"], x)
+
+
+def test_the_layers_of_the_backup_are_not_given_as_the_main_texts():
+    (r,) = paper.published(id=f"layers.backup.{QWEN}.v2")
+    assert r["source"] == "code" and "middle layers" in r["note"]
+
+
 # ---- the functions
 
 

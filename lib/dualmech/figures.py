@@ -175,13 +175,13 @@ def curves(
     return fig
 
 
-def bars(shares: dict, label: str = "", lines: dict | None = None):
+def bars(shares: dict, label: str = "", lines: dict | None = None, form: str = ".2f"):
     """Named shares as bars with their intervals, {name: {"value", "low", "high"}}, from the top."""
     fig, ax = plt.subplots(figsize=(5.6, 0.6 * len(shares) + 1.3))
     for k, s in enumerate(shares.values()):
         error = [[max(0, s["value"] - s["low"])], [max(0, s["high"] - s["value"])]]
         ax.barh(k, s["value"], 0.6, color=COLOURS[k % len(COLOURS)], xerr=error, capsize=4)
-        ax.text(min(s["high"], 1) + 0.03, k, f"{s['value']:.2f}", va="center")
+        ax.text(min(s["high"], 1) + 0.03, k, f"{s['value']:{form}}", va="center")
     for words, x in (lines or {}).items():
         ax.axvline(x, color="0.35", linestyle="--", linewidth=1.5)
         ax.text(x, -0.62, words, ha="center", va="bottom", fontsize=12)

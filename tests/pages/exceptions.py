@@ -7,18 +7,8 @@ import pytest
 
 TABLE = {
     "screens": {  # at most ten of 1280 x 900, the start page four
-<<<<<<< HEAD
-        "00-start-here",
-=======
-        "01-the-binding-problem",
-        "02-anatomy-of-a-vlm",
-        "03-interventions-and-controls",
->>>>>>> n-front
         "09-absolute-or-relative",
-        "10-turning-up-the-signal",
-        "13-what-makes-the-encoder-lead",
         "14-your-model-here",
-        "15-how-the-models-were-trained",
     },
 }
 
