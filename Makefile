@@ -4,7 +4,7 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 START  := $(shell date +%s)
 
-.PHONY: ready book test print lighthouse archive address release bench colab elsewhere strip keep clean
+.PHONY: ready book test print lighthouse archive teach exercises address release bench colab elsewhere strip keep clean
 
 book: ready
 	@$(RUN) -m bookbuild.build --started $(START)
@@ -27,6 +27,14 @@ lighthouse: book
 # The pages as a zip with a checksum, which opens from a USB stick.
 archive: book
 	@$(RUN) -m bookbuild.archive
+
+# The lab for a class, in _build/teach: a students' version, and a teacher's with solutions and outputs.
+teach: ready
+	@$(RUN) -m bookbuild.teach
+
+# Writes the page "All exercises" from the cards in the chapters.
+exercises: ready
+	@$(RUN) -m bookbuild.cards
 
 # Says everywhere where the book lives: make address URL=https://github.com/owner/name
 address: ready

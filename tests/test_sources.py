@@ -118,11 +118,22 @@ def test_one_address_of_the_repository():
     assert f"https://colab.research.google.com/github/{start}" in texts["README.md"]
 
 
-def test_a_lesson_takes_the_minutes_that_its_chapter_names():
+def test_each_plan_of_the_teaching_page_adds_up_and_tests_all_three_claims():
     text = (ROOT / "chapters" / "teaching.md").read_text()
-    named = re.findall(r"\[chapter \d+\]\((\d\d[^)]*\.ipynb)\),? (\d+)", text)
-    assert len(named) > 10
-    for name, minutes in named:
-        start = "".join(c.source for c in nbformat.read(ROOT / "chapters" / name, 4).cells[:8])
-        own = re.search(r"(?:Allow |About |\()(\d+) minutes", start)
-        assert minutes == (own.group(1) if own else "10"), name  # chapter 0 names none
+    plans = re.findall(r"### [^\n]+: (\d+) minutes\n(.*?)(?=\n##)", text, re.DOTALL)
+    assert len(plans) == 3
+    for total, plan in plans:
+        rows = re.findall(r"(?m)^\| (\d+) \| ([\d, ]*) ?\|", plan)
+        assert sum(int(minutes) for minutes, _ in rows) == int(total)
+        assert set("123") <= set("".join(claims for _, claims in rows))
+        assert "**Students hand in**" in plan and "**Watch for**" in plan
+
+
+def test_the_parts_of_the_lab_fill_its_90_minutes():
+    first, *rest = [c.source for c in nbformat.read(ROOT / "chapters" / "lab-90.ipynb", 4).cells]
+    parts = {
+        name.capitalize(): minutes for minutes, name in re.findall(r"\| (\d+) \| (\w+)", first)
+    }
+    assert sum(map(int, parts.values())) == 90
+    told = dict(re.findall(r"(?m)^## (\w+) · (\d+) minutes", "\n".join(rest)))
+    assert told == {name: minutes for name, minutes in parts.items() if name != "Spare"}

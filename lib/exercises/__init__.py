@@ -1,7 +1,8 @@
 """Exercises that answer: `check("7.1", my_function)` says right, not done yet, or what is wrong.
 
-Each chapter's checks are in a module of its own (`ch07`).  A check looks at what your function does
-to a small example whose states are known: it needs no model, no time and no network.
+Each chapter's checks are in a module of its own (`ch07`), those of the lab in `lab`.  A check looks
+at what your function does to a small example whose states are known: it needs no model, no time and
+no network.  `python -m exercises FOLDER` asks the checks of a folder of notebooks.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from importlib import import_module
 
 from IPython.display import Markdown, display
 
-MODULES = [module.name for module in pkgutil.iter_modules(__path__) if module.name[:2] == "ch"]
+HELP = ("__main__", "examples")  # modules without checks
+MODULES = [module.name for module in pkgutil.iter_modules(__path__) if module.name not in HELP]
 
 
 class Wrong(Exception):
@@ -23,6 +25,7 @@ class NotDone(Exception):
     """The stub is still there."""
 
 
+NAME = "exercises"  # of the metadata of what `check` shows
 _CHECKS: dict[str, Callable] = {}
 
 
@@ -36,6 +39,18 @@ def exercise(number: str) -> Callable:
         return check
 
     return register
+
+
+def choose(number: str, right: str, wrong: dict[str, str]) -> None:
+    """Registers an exercise that a letter answers; wrong: what is wrong with each other letter."""
+
+    @exercise(number)
+    def check(answer):
+        if answer is ...:
+            raise NotDone("put a letter in quotes in the place of the dots")
+        letters = sorted({right, *wrong})
+        require(answer in letters, f"{answer!r} is none of {', '.join(letters)}")
+        require(answer == right, wrong.get(answer, ""))
 
 
 def checks() -> dict[str, Callable]:
@@ -70,7 +85,8 @@ def check(number: str, answer) -> None:
     """Show what `verdict` says.  Never raises for a wrong answer: the notebook runs whole."""
     told = verdict(number, answer)
     mark = "✓" if told == "right" else "…" if told.startswith("not done") else "✗"
-    display(Markdown(f"**{mark} {number}** {told}"))
+    # The metadata are for who reads the notebook by machine, as `python -m exercises` does.
+    display(Markdown(f"**{mark} {number}** {told}"), metadata={NAME: {number: told}})
 
 
 def done(value, call: str):

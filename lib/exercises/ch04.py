@@ -7,7 +7,7 @@ import torch
 
 from dualmech import stimuli
 
-from . import done, exercise, require
+from . import choose, done, exercise, require
 from .examples import batch, written
 
 
@@ -112,3 +112,11 @@ def summaries(answer):
         "each pair has its own target: you compared all of them with the first",
     )
     require(np.allclose(agreement, share), f"the agreement should be {share}, it is {agreement}")
+
+
+choose("4.4", "b", {
+    "a": "a narrower interval round the same probability: it does not say where the place came "
+         "from, image or question",
+    "c": "that tells when the place gives way to the colour, and not what it was made from",
+    "d": "that is the other run as a whole: its answer comes, whatever a layer has found",
+})  # fmt: skip

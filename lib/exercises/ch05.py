@@ -7,7 +7,7 @@ import torch
 
 from dualmech import edits, regions
 
-from . import done, exercise, require
+from . import choose, done, exercise, require
 from .examples import WIDTH, batch, written
 
 SLOT, STRENGTH = 3, 2
@@ -157,3 +157,11 @@ def move_others(answer):
             not all(np.array_equal(one, drawn[0]) for one in drawn),
             "all trials get the same tokens: draw anew for each, from b.index",
         )
+
+
+choose("5.4", "d", {
+    "a": "more reading: no cosine shows that an answer depends on the vector",
+    "b": "reading again, from one token instead of many: what can be read need not be used",
+    "c": "it shows use, and is worth asking for; but a vector for earlier and later in the row of "
+         "tokens would pass, and that is not space",
+})  # fmt: skip

@@ -1,10 +1,12 @@
-"""Checks of chapter 6: a control task for a probe, and what is left of a map without the blank."""
+"""Checks of chapter 6: a control task for a probe, a map without its blank, a test set apart."""
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 
-from . import done, exercise, require
+from . import choose, done, exercise, require
 
 
 @exercise("6.1")
@@ -72,3 +74,45 @@ def gain(answer):
         f"for the first image it gave {given[0]:.3f}, and the means are {one[0, c]:.3f} with "
         f"squares and {none[0, c]:.3f} without",
     )
+
+
+@exercise("6.3")
+def split(answer):
+    trios = ["abc", "abd", "ace", "bcd", "bde", "cde", "ade", "bce"]
+    orders = [tuple(order) for trio in trios for order in permutations(trio)]
+    orders = [orders[i] for i in np.random.RandomState(2).permutation(len(orders))]
+    given = done(answer(list(orders)), "split(orders)")
+    require(
+        isinstance(given, tuple | list) and len(given) == 2,
+        "it should return two lists: the numbers of the orders to train on, and to test on",
+    )
+    train, test = (np.asarray(done(part, "one of the two")).tolist() for part in given)
+    require(
+        all(isinstance(k, int) for k in train + test),
+        "the lists hold numbers of orders (0 for the first), not the orders themselves",
+    )
+    require(
+        not set(train) & set(test), "an order is in both parts: the probe has seen its test image"
+    )
+    require(
+        sorted(train + test) == list(range(len(orders))),
+        f"{len(orders)} orders go in, and {len(train) + len(test)} come out: use each of them once",
+    )
+    seen, new = ({frozenset(orders[k]) for k in part} for part in (train, test))
+    require(
+        not seen & new,
+        f"{len(seen & new)} trios are in both parts, in another order: keep all six orders of a "
+        "trio together",
+    )
+    require(
+        len(new) == len(trios) // 4,
+        f"of {len(trios)} trios {len(new)} are kept for the test: every fourth trio, not order",
+    )
+
+
+choose("6.4", "b", {
+    "a": "these would light up as well, whatever the probe reads: none could prove it wrong",
+    "c": "that is a sharper picture of the same dog, in the same place",
+    "d": "something stands on the left again; you would not learn what the left half of the map "
+         "does without it",
+})  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 
 from dualmech import regions
 
-from . import done, exercise, require
+from . import choose, done, exercise, require
 from .examples import batch, written
 
 
@@ -66,3 +66,50 @@ def same_places(answer):
             "the states come from other places: here nothing crosses, each token takes the "
             "state of its own place",
         )
+
+
+@exercise("7.3")
+def nearest(answer):
+    k = 10
+    for far, word in ((False, "nearest"), (True, "farthest")):
+        edit = done(answer(k, far), f"nearest({k}, {far})")
+        require(callable(edit), f"nearest({k}, {far}) gave {edit!r}; it should give an edit")
+        for direction in ("left", "above"):
+            resid, b = batch(direction)
+            after = done(edit(resid.clone(), b), "your edit")
+            touched = written(resid, after)
+            require(bool(touched.any()), "nothing has changed: write states of b.source")
+            for i, t in enumerate(b.trials):
+                moved = touched[i, b.at[i]].numpy()
+                free = regions.cells("background", t.stimulus, b.vlm.grid)
+                count = int(touched[i].sum())
+                require(count == k, f"it writes {count} positions, and k is {k}")
+                require(not moved[~free].any(), "it writes tokens that an item covers: leave these")
+                row, col = np.divmod(np.arange(len(free)), b.vlm.grid[1])
+                gap = [np.hypot(row + 0.5 - y, col + 0.5 - x)
+                       for x, y in t.stimulus.centres / b.vlm.px]  # fmt: skip
+                away = np.min(gap, 0)
+                ours, rest = away[moved], away[free & ~moved]
+                near, away = ours.max() <= rest.min() + 1e-6, ours.min() >= rest.max() - 1e-6
+                ok, turned = (away, near) if far else (near, away)
+                require(not turned, f"with far = {far} it takes the other end: not the {word}")
+                require(
+                    bool(ok),
+                    f"for {direction!r} these are not the {word} {k}: rows are y, columns x, and "
+                    "the nearest of the three items counts",
+                )
+                some = np.flatnonzero(moved)
+                require(
+                    torch.equal(after[i, b.at[i, some]], b.source[i, b.source_at[i, some]]),
+                    "the states come from other places: each token takes the state of its own "
+                    "place in the mirror image",
+                )
+
+
+choose("7.4", "c", {
+    "a": "more pairs make a narrower interval round the same unequal comparison, 96 tokens "
+         "against 8",
+    "b": "half as many tokens: if the answer stays, their number explains it again",
+    "d": "in a later layer the strips may do nothing, and you still would not know whether their "
+         "place or their number did it at the input",
+})  # fmt: skip

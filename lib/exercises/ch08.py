@@ -1,4 +1,4 @@
-"""Checks of chapter 8: items that trade places, and pairs that survive a selection."""
+"""Checks of chapter 8: items that trade places, pairs that survive a selection, a count of all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from dualmech import regions, stimuli
 
-from . import done, exercise, require
+from . import choose, done, exercise, require
 from .examples import batch, written
 
 
@@ -94,3 +94,52 @@ def survivors(answer):
     require(
         not kept[2], "it looks at the counterfactual only: the clean image's answer counts, too"
     )
+
+
+@exercise("8.3")
+def count_all(answer):
+    items = stimuli.task_items("squares")
+    trials = [stimuli.trial(tuple(items[k : k + 3]), "right", "squares") for k in range(4)]
+    trials += [stimuli.trial(tuple(items[k : k + 3]), "above", "squares") for k in (0, 1, 2, 3, 0)]
+    first, middle, last = zip(*(t.candidates for t in trials), strict=True)
+    # vectors (3), places; vectors, places, the reference, a colour that is not there, vectors
+    said = [*last[:3], first[3], first[4], last[5], middle[6], "purple", first[8]]
+    right = np.array([5, 2, 2]) / 9
+    given = done(answer(list(said), trials), "count_all(said, trials)")
+    require(
+        np.shape(given) == (3,), f"it should return three shares, and gave shape {np.shape(given)}"
+    )
+    given = np.asarray(given, float)
+    require(bool((given <= 1).all()), "these are counts: divide by the number of questions")
+    at_first = np.mean([word == t.candidates[0] for word, t in zip(said, trials, strict=True)])
+    require(
+        not np.allclose(given[0], at_first),
+        "the vectors do not always call for the first item: t.answer says for which",
+    )
+    require(
+        not np.allclose(given[:2], np.array([5, 2]) / 7),
+        "the shares are of the answers that follow one of the roads: the others count, too",
+    )
+    require(
+        not np.allclose(given[1], 1 - right[0]),
+        "what does not follow the vectors need not follow the places: it may name the reference, "
+        "or nothing that is there",
+    )
+    require(
+        not np.allclose(given[1], 3 / 9),
+        "the reference counts as an answer of the places: these call for the other outer item",
+    )
+    require(
+        not np.allclose(given[:2], right[1::-1]),
+        "vectors and places are exchanged: all vectors are as before, so they call for t.answer",
+    )
+    require(np.allclose(given, right), f"it gave {given.round(3)}, and the shares are {right}")
+
+
+choose("8.4", "d", {
+    "a": "a narrower interval round the same loss: it shows what the model can do without the "
+         "encoder's order, and not what it does with it",
+    "b": "it belongs to every removal, since that loss may be as small; but the model still need "
+         "not choose between the two",
+    "c": "it shows that there is no third road, and not which of the two leads",
+})  # fmt: skip

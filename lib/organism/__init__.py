@@ -3,11 +3,8 @@
 `recipe` says what decides the weights; `model` builds them, `items`, `images`, `captions`,
 `dialogues` and `stream` draw the data, `trainer` runs the stages, `card` ships what came out;
 `measure` tells who leads and what the encoder spread, `grid` trains and measures a plan of runs,
-<<<<<<< HEAD
-`seeds`, `towers` and `comparison` measure other runs.
-=======
-`seeds` and `comparison` measure other runs; `findings` has the paper's claims, model by model.
->>>>>>> n-front
+`seeds`, `towers` and `comparison` measure other runs; `findings` has the paper's claims, model by
+model.
 """
 
 from .captions import Captioner, caption, caption_loss, encoded

@@ -69,3 +69,54 @@ def test_a_wrong_gain_is_told(told):
 
 def test_a_gain_is_right():
     assert verdict("6.2", lambda p, blank, tokens, c: (p - blank)[:, tokens, c].mean(1)) == "right"
+
+
+def keep(orders, test):
+    """(train, test), from whether each order is for the test."""
+    return [k for k, t in enumerate(test) if not t], [k for k, t in enumerate(test) if t]
+
+
+def by_trio(orders, name=frozenset, share=4):
+    names = list(dict.fromkeys(map(name, orders)))
+    return keep(orders, [names.index(name(order)) % share == 0 for order in orders])
+
+
+WRONG_SPLIT = {
+    "not done yet": lambda orders: None,
+    "it should return two lists": lambda orders: by_trio(orders)[0],
+    "not the orders themselves": lambda orders: [
+        [orders[k] for k in part] for part in by_trio(orders)
+    ],
+    "an order is in both parts": lambda orders: (list(range(len(orders))), by_trio(orders)[1]),
+    "use each of them once": lambda orders: (by_trio(orders)[0][1:], by_trio(orders)[1]),
+    "trios are in both parts": lambda orders: keep(orders, np.arange(len(orders)) % 4 == 0),
+    "every fourth trio": lambda orders: by_trio(orders, share=2),
+}
+
+
+@pytest.mark.parametrize("told", WRONG_SPLIT)
+def test_a_wrong_split_is_told(told):
+    assert told in verdict("6.3", WRONG_SPLIT[told])
+
+
+def test_colours_in_their_order_are_no_name_of_a_trio():
+    assert "trios are in both parts" in verdict("6.3", lambda orders: by_trio(orders, tuple))
+
+
+def test_a_split_by_trios_is_right():
+    assert verdict("6.3", by_trio) == "right"
+
+
+LETTERS = {
+    ...: "put a letter",
+    "a": "none could prove it wrong",
+    "b": "right",
+    "c": "the same dog",
+    "d": "something stands on the left again",
+    "e": "'e' is none of a, b, c, d",
+}
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_each_image_that_one_may_ask_for_has_an_answer(letter):
+    assert LETTERS[letter] in verdict("6.4", letter)

@@ -92,3 +92,65 @@ def test_a_wrong_writing_of_the_background_is_told(told):
 
 def test_writing_the_background_is_right():
     assert verdict("7.2", writing()) == "right"
+
+
+def ranked(where="background", count=lambda k: k, centres=lambda t: t.stimulus.centres, turn=False,
+           taken=lambda some: some):  # fmt: skip
+    """nearest as a student might write it."""
+
+    def nearest(k, far=False):
+        def edit(resid, b):
+            for i, t in enumerate(b.trials):
+                free = np.flatnonzero(regions.cells(where, t.stimulus, b.vlm.grid))
+                row, col = np.divmod(free, b.vlm.grid[1])
+                away = np.min([np.hypot(row + 0.5 - y, col + 0.5 - x)
+                               for x, y in centres(t) / b.vlm.px], 0)  # fmt: skip
+                order = np.argsort(-away if far != turn else away, kind="stable")
+                some = free[order[: count(k)]]
+                resid[i, b.at[i, some]] = b.source[i, b.source_at[i, taken(some)]]
+            return resid
+
+        return edit
+
+    return nearest
+
+
+WRONG_NEAREST = {
+    "not done yet": lambda k, far=False: ...,
+    "it should give an edit": lambda k, far=False: k,
+    "nothing has changed": lambda k, far=False: lambda resid, b: resid,
+    "it writes 11 positions": ranked(count=lambda k: k + 1),
+    "tokens that an item covers": ranked("all"),
+    "it takes the other end": ranked(turn=True),
+    "rows are y, columns x": ranked(centres=lambda t: t.stimulus.centres[:, ::-1]),
+    "the states come from other places": ranked(taken=lambda some: some[::-1].copy()),
+}
+
+
+@pytest.mark.parametrize("told", WRONG_NEAREST)
+def test_a_wrong_choice_of_near_tokens_is_told(told):
+    assert told in verdict("7.3", WRONG_NEAREST[told])
+
+
+def test_near_to_the_first_item_alone_is_not_near():
+    alone = ranked(centres=lambda t: t.stimulus.centres[:1])
+    assert "the nearest of the three items" in verdict("7.3", alone)
+
+
+def test_near_and_far_tokens_are_right():
+    assert verdict("7.3", ranked()) == "right"
+
+
+LETTERS = {
+    ...: "put a letter",
+    "a": "the same unequal comparison",
+    "b": "half as many tokens",
+    "c": "right",
+    "d": "in a later layer",
+    "C": "'C' is none of a, b, c, d",
+}
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_each_control_that_one_may_ask_for_has_an_answer(letter):
+    assert LETTERS[letter] in verdict("7.4", letter)

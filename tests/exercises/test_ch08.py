@@ -112,3 +112,58 @@ def test_a_wrong_selection_is_told(told):
 
 def test_a_selection_of_both_is_right():
     assert verdict("8.2", selecting(both)) == "right"
+
+
+def counting(vectors=lambda t: t.answer, places=None, size=None):
+    """count_all as a student might write it; places(word, t) -> bool, size(v, p, n)."""
+
+    def follows(word, t):
+        return word in t.candidates[::2] and word != vectors(t)
+
+    def count_all(said, trials):
+        both = list(zip(said, trials, strict=True))
+        v = sum(word == vectors(t) for word, t in both)
+        p = sum((places or follows)(*one) for one in both)
+        n = (size or (lambda v, p, n: n))(v, p, len(said))
+        return v / n, p / n, 1 - v / n - p / n
+
+    return count_all
+
+
+WRONG_COUNT = {
+    "not done yet": lambda said, trials: None,
+    "three shares": lambda *given: counting()(*given)[:2],
+    "these are counts": counting(size=lambda v, p, n: 1),
+    "the others count, too": counting(size=lambda v, p, n: v + p),
+    "need not follow the places": counting(places=lambda word, t: word != t.answer),
+    "the reference counts as": counting(
+        places=lambda word, t: word in t.candidates and word != t.answer
+    ),
+    "do not always call for the first": counting(vectors=lambda t: t.candidates[0]),
+    "vectors and places are exchanged": lambda *given: np.array(counting()(*given))[[1, 0, 2]],
+    "and the shares are": lambda *given: np.array(counting()(*given))[[0, 1, 1]] / [1, 2, 1],
+}
+
+
+@pytest.mark.parametrize("told", WRONG_COUNT)
+def test_a_wrong_count_is_told(told):
+    assert told in verdict("8.3", WRONG_COUNT[told])
+
+
+def test_a_count_of_all_answers_is_right():
+    assert verdict("8.3", counting()) == "right"
+
+
+LETTERS = {
+    ...: "put a letter",
+    "a": "a narrower interval",
+    "b": "need not choose",
+    "c": "no third road",
+    "d": "right",
+    1: "1 is none of a, b, c, d",
+}
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_each_experiment_that_one_may_ask_for_has_an_answer(letter):
+    assert LETTERS[letter] in verdict("8.4", letter)

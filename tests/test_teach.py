@@ -1,0 +1,81 @@
+"""The two versions of the lab: nothing of a solution for students, everything for teachers."""
+
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from bookbuild import teach
+
+ROOT = Path(__file__).parents[1]
+SOURCE = nbformat.read(ROOT / "chapters" / f"{teach.LAB}.ipynb", 4)
+PAGES = "https://example.org/pages/"
+NUMBERS = sorted(set(re.findall(r'exercises\.check\("(lab\.\d)"', str(SOURCE))))
+
+
+def tagged(tag):
+    return [cell.source for cell in SOURCE.cells if tag in cell.metadata.get("tags", ())]
+
+
+def outputs(notebook):
+    return [out for cell in notebook.cells for out in cell.get("outputs", ())]
+
+
+def verdicts(notebook):
+    found = {}
+    for out in outputs(notebook):
+        found |= out.metadata.get("exercises", {})
+    return found
+
+
+@pytest.fixture
+def student():
+    return teach.version(SOURCE, "student", PAGES)
+
+
+def test_a_student_gets_no_line_of_a_solution_and_no_word_for_teachers(student):
+    text = "\n".join(cell.source for cell in student.cells)
+    everybody = "\n".join(
+        cell.source
+        for cell in SOURCE.cells
+        if not {"solution", "teacher"} & set(cell.metadata.get("tags", ()))
+    )
+    for source in tagged("solution") + tagged("teacher"):
+        own = [line for line in source.splitlines() if line.strip() and line not in everybody]
+        assert own and not any(line in text for line in own)
+    assert "solution" not in text.lower() and "teacher" not in text.lower()
+    assert len(tagged("solution")) == len(tagged("stub")) == len(NUMBERS) == 4
+
+
+def test_a_student_s_runs_whole_and_nothing_is_done_yet(student, tmp_path):
+    place = {"metadata": {"path": str(tmp_path)}}
+    client = NotebookClient(student, timeout=600, kernel_name="python3", resources=place)
+    client.execute(env=os.environ | {"DUALMECH_CACHE": str(tmp_path)})
+    told = verdicts(student)
+    assert sorted(told) == NUMBERS
+    assert all(one.startswith("not done yet") for one in told.values())
+
+
+def test_folds_and_links_work_in_any_notebook_program(student):
+    text = "\n".join(cell.source for cell in student.cells)
+    assert ":::" not in text and text.count("<details>") == text.count("</details>") == 4
+    assert f"]({PAGES}07-swapping-strips.html)" in text
+    assert f"]({PAGES}glossary.html#visual-token)" in text
+    assert not re.search(r"\]\((?!https://)", text)
+
+
+def test_make_teach_writes_both_and_the_teacher_s_is_right_throughout():
+    paths = {path.stem: nbformat.read(path, 4) for path in teach.make(ROOT)}
+    teacher, given = paths[f"{teach.LAB}-teacher"], paths[f"{teach.LAB}-student"]
+    assert verdicts(teacher) == dict.fromkeys(NUMBERS, "right")
+    assert not outputs(given)
+    for cell in teacher.cells:
+        if "solution" in cell.metadata.get("tags", ()):
+            assert len(cell.outputs) > 1, "what the students are to see after the check"
+            assert "jupyter" not in cell.metadata
+    text = "\n".join(cell.source for cell in teacher.cells)
+    for source in tagged("teacher"):
+        assert source.splitlines()[1] in text
