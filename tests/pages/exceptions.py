@@ -11,7 +11,6 @@ TABLE = {
         "01-the-binding-problem",
         "02-anatomy-of-a-vlm",
         "03-interventions-and-controls",
-        "09-absolute-or-relative",
         "10-turning-up-the-signal",
         "11-natural-images",
         "12-stress-tests",
