@@ -15,7 +15,6 @@ TABLE = {
         "11-natural-images",
         "12-stress-tests",
         "13-what-makes-the-encoder-lead",
-        "14-your-model-here",
         "15-how-the-models-were-trained",
         "glossary",
         "scoreboard",
