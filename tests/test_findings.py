@@ -41,6 +41,11 @@ def test_every_name_in_the_file_of_claims_exists(claim):
     assert set(claim) == set(CLAIMS[0])
 
 
+def test_the_readme_says_the_claims_as_the_start_page_does():
+    text = (data_dir().parent / "README.md").read_text()
+    assert "\n".join(f"{k}. {c['claim']}" for k, c in enumerate(CLAIMS, 1)) in text
+
+
 def test_a_number_is_the_mean_over_directions_with_the_mean_interval():
     found = row(STRIPS, [made(FOUR)], "owner/Made-Up-2B")
     assert found["value"] == "0.70 [0.60, 0.80], n = 40"
