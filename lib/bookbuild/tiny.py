@@ -1,8 +1,8 @@
 """Tiny random-weight models of the real families, saved as a reader's checkpoint would be.
 
 Class, configuration, special tokens, chat template and image processor are those of the real
-family; widths, depths and vocabulary are not.  Nothing measured on them says anything about a
-trained model.
+family; widths, depths, vocabulary and LLaVA's canvas (half as wide) are not.  Nothing measured on
+them says anything about a trained model.
 """
 
 from pathlib import Path
@@ -143,7 +143,7 @@ def describe(family: str):
         words = ["<s>", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[INST]", "[/INST]", "<image>"]
         tokenizer = build_tokenizer(words, "<s>", family == "llava")
         image = "[IMG]" if family == "pixtral" else "<image>"
-        vision, select = SIGLIP | {"image_size": 336, "patch_size": 14}, "default"
+        vision, select = SIGLIP | {"image_size": 168, "patch_size": 14}, "default"
         if family == "pixtral":
             vision = SIGLIP | {"image_size": 1024, "patch_size": 16, "head_dim": 12,
                                "model_type": "pixtral"} | rope("default")  # fmt: skip
@@ -160,8 +160,8 @@ def describe(family: str):
         if family == "pixtral":
             pixels, template = PixtralImageProcessorPil(), chat("<s>[INST]", "[IMG]", "[/INST]")
         else:
-            pixels = CLIPImageProcessorPil(size={"shortest_edge": 336},
-                                           crop_size={"height": 336, "width": 336})  # fmt: skip
+            pixels = CLIPImageProcessorPil(size={"shortest_edge": 168},
+                                           crop_size={"height": 168, "width": 168})  # fmt: skip
             template = chat("USER: ", "<image>\n", " ASSISTANT:")
         return T.LlavaForConditionalGeneration, config, tokenizer, pixels, template
     if family == "llava_onevision":
