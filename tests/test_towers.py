@@ -8,6 +8,7 @@ import torch
 import organism as T
 from organism import measure as M
 from organism import towers
+from organism.__main__ import main
 from vlms._paths import data_dir
 
 KEPT = json.loads((data_dir() / "results" / "towers.json").read_text())
@@ -88,3 +89,14 @@ def test_a_tower_is_measured_from_its_file_and_from_its_first_weights(tmp_path, 
     with torch.no_grad():
         x = vision.encoder(inputs_embeds=vision.embeddings(T.normalise(pixels)))
     assert kept["rows"][0]["value"] == pytest.approx(float(x.last_hidden_state.sum()), rel=1e-5)
+
+
+def test_the_command_adds_to_the_file_or_says_what_is_wrong(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(towers, "data_dir", lambda: tmp_path)
+    (tmp_path / "results").mkdir()
+    for k, name in enumerate(("caption", "layout")):
+        assert main(["towers", f"{name}={measured(tmp_path / f'{k}.json', 0)}"]) == 0
+    kept = json.loads((tmp_path / "results" / "towers.json").read_text())
+    assert [one["name"] for one in kept] == ["layout", "caption"]
+    assert main(["towers", "layout"]) == 2
+    assert "is not NAME=WHERE[=SEED]" in capsys.readouterr().err
