@@ -1,10 +1,13 @@
 """A small LLaVA with random weights, saved and loaded as a reader's own model would be."""
 
+import os
+
 import pytest
 import torch
 
 import dualmech
 import organism
+from bookbuild import browser as chromium
 from dualmech import stimuli
 
 
@@ -57,3 +60,12 @@ def trials():
     """Six trials whose questions differ in length."""
     squares, objects = stimuli.trials("squares"), stimuli.trials("objects")
     return [squares[0], squares[130], squares[250], squares[470], objects[7], objects[1000]]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A chromium that sees what a reader sees; without one its tests are skipped, but not in CI."""
+    if not chromium.found():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(chromium.INSTALL)
+    with chromium.opened() as browser:
+        yield browser

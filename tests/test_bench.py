@@ -48,7 +48,3 @@ def test_what_ships_is_whole(path):
     assert [row["what"] for row in found["memory"][1:]] == list(bench.EXPERIMENTS)
     for points in found["scaling"].values():
         assert [p["at"] for p in points] == sorted(p["at"] for p in points)
-
-
-def test_a_benchmark_ships():
-    assert KEPT and dualmech.record.benchmarks() == [json.loads(p.read_text()) for p in KEPT]

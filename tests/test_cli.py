@@ -37,12 +37,6 @@ def shell(*arguments, cwd, lib=PACKAGE.parent):
     )
 
 
-def test_answer_prints_one_word(picture, checkpoint, vlm, capsys):
-    assert main(["answer", str(picture), QUESTION, "--model", str(checkpoint)]) == 0
-    (word,) = vlm.answer([Image.open(picture)], [QUESTION])
-    assert capsys.readouterr().out == f"{word}\n"
-
-
 def test_the_shipped_model_is_the_default(picture, capsys):
     assert main(["answer", str(picture), QUESTION]) == 0
     word = capsys.readouterr().out
@@ -56,16 +50,6 @@ def test_from_any_folder(picture, checkpoint, vlm, tmp_path):
     run = shell("answer", "../squares.png", QUESTION, "--model", checkpoint, cwd=elsewhere)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == vlm.answer([Image.open(picture)], [QUESTION])
-
-
-def test_a_large_picture(picture, capsys, tmp_path, checkpoint):
-    large = tmp_path / "large.png"
-    Image.open(picture).resize((288, 288), Image.Resampling.NEAREST).save(large)
-    told = []
-    for path in (picture, large):
-        assert main(["answer", str(path), QUESTION, "--model", str(checkpoint)]) == 0
-        told.append(capsys.readouterr().out)
-    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize(

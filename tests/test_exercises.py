@@ -1,4 +1,4 @@
-"""Every check takes its solution, and rejects wrong answers, each with words of its own."""
+"""The folded solutions of the chapters, for the tests in `exercises`; and a number that is none."""
 
 import re
 from pathlib import Path

@@ -21,12 +21,6 @@ from live.bundle import ASSETS, page_script
 from live.plain import forward, positions, residuals
 from live.site import document
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-
 
 @pytest.fixture(scope="module")
 def rounded(tmp_path_factory):
@@ -249,17 +243,6 @@ def test_regions_are_the_library_regions(rounded):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     return live.demo(tmp_path_factory.mktemp("demo"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("no chromium: `apt-get install chromium`, then run this again")
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with playwright.sync_playwright() as started:
-        one = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield one
-        one.close()
 
 
 class Reader:

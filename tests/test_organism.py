@@ -113,7 +113,6 @@ def further(s, axis, sign):
 
 SIDES = {"to the left of": (0, -1), "to the right of": (0, 1), "above": (1, -1), "below": (1, 1)}
 ENDS = {"leftmost": (0, -1), "rightmost": (0, 1), "topmost": (1, -1), "bottommost": (1, 1)}
-RIGHT = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}
 
 
 def answered(s, question):

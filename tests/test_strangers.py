@@ -233,20 +233,6 @@ def pages(tmp_path_factory):
     return book / "_build" / "html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("name", ["checked", "unchecked"])
 def test_the_page_shows_words_and_nothing_else(pages, browser, name):
     page, dialogs, asked = browser.new_page(), [], []
