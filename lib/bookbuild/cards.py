@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+import yaml
+
+from bookbuild.printing import order
 
 LEVELS = ("easy", "medium", "harder")
 CARD = re.compile(
@@ -40,14 +43,14 @@ def cards(notebook) -> list[Card]:
 
 
 def page(chapters: Path) -> str:
-    """The whole page, a table for each notebook that has a card."""
+    """The whole page, a table for each notebook that has a card, in the order of the contents."""
     parts = [HEAD]
-    for path in sorted(chapters.glob("*.ipynb"), key=lambda p: (not p.name[0].isdigit(), p.name)):
-        notebook = nbformat.read(path, 4)
-        if not (found := cards(notebook)):
+    for name in order(yaml.safe_load((chapters.parent / "_toc.yml").read_text())):
+        path = (chapters.parent / name).with_suffix(".ipynb")
+        if not path.exists() or not (found := cards(notebook := nbformat.read(path, 4))):
             continue
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
-        chapter = f"Chapter {int(path.name[:2])}" if path.name[0].isdigit() else "The lab"
+        chapter = f"Chapter {int(path.name[:2])}" if path.name[0].isdigit() else "Its page"
         minutes = sum(int(card.minutes) for card in found)
         parts.append(f"## {title}\n\n[{chapter}]({path.name}), {minutes} minutes in all.\n")
         lines = ["| exercise | minutes | difficulty | trains |", "|---|---|---|---|"]
