@@ -37,6 +37,11 @@ def test_swaps_are_drawn_on_the_models_own_canvas(elsewhere):
     assert all(r["n"] == 2 and r["value"] > 0.5 for r in strips.values())
 
 
+def test_tasks_can_be_left_out(elsewhere):
+    rows = report.report(elsewhere, "d", tasks=["squares"])
+    assert [r["what"] for r in rows] == ["squares, blank image"]
+
+
 def test_a_part_that_does_not_exist_is_refused(elsewhere):
     with pytest.raises(ValueError, match=r"unknown parts \['z'\]; known: a, b"):
         report.report(elsewhere, "az")

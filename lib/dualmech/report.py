@@ -48,9 +48,9 @@ def _by_direction(part: str, what: str, right: np.ndarray, trials, *wanted: str)
         yield _row(part, what, d, share(right[asked == d]), *wanted)
 
 
-def accuracy_rows(vlm: VLM) -> Iterator[dict]:
+def accuracy_rows(vlm: VLM, tasks=S.TASKS) -> Iterator[dict]:
     """(a) each task and direction, on combinations never seen in training."""
-    for task in S.TASKS:
+    for task in tasks:
         trials = S.trials(task, vlm.geometry, heldout=True)
         right = _hits(_answers(vlm, trials), trials)
         yield from _by_direction("a", f"{task} accuracy", right, trials, "value >= 0.98")
@@ -77,10 +77,10 @@ def scene_rows(vlm: VLM, n: int = 150) -> Iterator[dict]:
         yield _row(part, f"{name} scenes, objects named", "all", share(named), "value > 0.9")
 
 
-def blank_rows(vlm: VLM) -> Iterator[dict]:
+def blank_rows(vlm: VLM, tasks=S.TASKS) -> Iterator[dict]:
     """(d) the same questions about an all-white image: no better than guessing."""
     blank = S.draw([], [], vlm.geometry).image
-    for task in S.TASKS:
+    for task in tasks:
         trials = S.trials(task, vlm.geometry, heldout=True)
         right = _hits(vlm.answer([blank] * len(trials), [t.question for t in trials]), trials)
         chance = 1 / (len(S.task_items(task)) - 1)  # any item but the reference
@@ -203,13 +203,13 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def report(vlm: VLM, parts: str = "abdefhij", pairs: int = PAIRS) -> list[dict]:
+def report(vlm: VLM, parts="abdefhij", pairs: int = PAIRS, tasks=S.TASKS) -> list[dict]:
     """All rows of the table for a model; parts: keys of PARTS (b also measures c, f also g);
-    pairs: how many per direction in parts e, f and i.
+    pairs: how many per direction in parts e, f and i; tasks: those of parts a and d.
 
     Raises ValueError for a part that does not exist.
     """
     if unknown := set(parts) - set(PARTS):
         raise ValueError(f"unknown parts {sorted(unknown)}; known: {', '.join(PARTS)}")
-    more = dict.fromkeys("efi", {"pairs": pairs})
+    more = dict.fromkeys("efi", {"pairs": pairs}) | dict.fromkeys("ad", {"tasks": tasks})
     return [row for part in parts for row in PARTS[part](vlm, **more.get(part, {}))]
