@@ -215,11 +215,11 @@ def test_a_chapter_in_a_folder_below_is_built_like_the_others(book):
     deeper = book / "chapters/deeper"
     deeper.mkdir()
     (book / "chapters/a.ipynb").rename(deeper / "a.ipynb")
-    write(book, code="1 + 1")
+    (book / "chapters/a.md").write_text("# A page\n\nWithout code.")
     (book / "_toc.yml").write_text(
         "format: jb-book\nroot: chapters/a\nchapters: [{file: chapters/deeper/a}]\n"
     )
-    assert build.refresh(book) == ["a.ipynb", "a.ipynb"]
+    assert build.refresh(book) == ["a.ipynb"]
     page = build.build_html(book).with_name("chapters") / "deeper/a.html"
     assert "data says one" in page.read_text()
     assert build.refresh(book) == []
