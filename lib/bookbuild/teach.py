@@ -31,9 +31,7 @@ def version(notebook, whose: str, pages: str):
     made.cells = [c for c in made.cells if not WITHOUT[whose] & set(c.metadata.get("tags", ()))]
     for cell in made.cells:
         if cell.cell_type == "markdown":  # what only Jupyter Book understands
-            cell.source = FOLD.sub(
-                r"<details><summary>\1</summary>\n\n\2\n\n</details>", cell.source
-            )
+            cell.source = FOLD.sub(DETAILS, cell.source)
             cell.source = LINK.sub(rf"]({pages}\1.html\2)", cell.source)
         elif "solution" in cell.metadata.get("tags", ()):  # a teacher reads it without a click
             cell.metadata.pop("jupyter", None)
