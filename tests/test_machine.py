@@ -36,6 +36,9 @@ def test_half_as_many_are_tried_where_memory_ends():
             machine.in_batches([1, 2], heavy(0, error), 2, "random")
     with pytest.raises(RuntimeError, match="^a fault$"):
         machine.in_batches([1, 2], heavy(0, RuntimeError("a fault")), 2, "random")
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"^a batch of {size} items: give at least 1$"):
+            machine.in_batches([1, 2], heavy(8, RuntimeError()), size, "random")
 
 
 LIMITED = """

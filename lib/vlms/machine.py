@@ -158,8 +158,11 @@ def let_go() -> None:
 def in_batches(items: list, compute: Callable[[list], object], size: int, what: str) -> list:
     """[compute(some), ...] over batches of `size` items, or of half as many where memory ends.
 
-    what: the model, for the message.  Raises RuntimeError if a single item does not fit.
+    what: the model, for the message.  Raises RuntimeError if a single item does not fit, and
+    ValueError for batches without an item.
     """
+    if size < 1:
+        raise ValueError(f"a batch of {size} items: give at least 1")
     while True:
         try:
             return [compute(items[i : i + size]) for i in range(0, len(items), size)]
