@@ -22,6 +22,7 @@ LESSONS = {  # what a loss asked of a tower, in the order in which the page show
     "local": "what is under each token, for longer",
     "layout": "what is under each token, its row and column; from a random quarter, the layout",
     "caption": "what is under each token; then captions that tell the order",
+    "caption, quarter": "the same; captions written from a random quarter of the tokens",
 }
 NUMBERS = ("value", "low", "high", "n")
 
