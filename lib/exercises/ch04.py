@@ -8,7 +8,7 @@ import torch
 from dualmech import stimuli
 
 from . import choose, done, exercise, require
-from .examples import batch, written
+from .examples import batch, edited
 
 
 @exercise("4.1")
@@ -59,13 +59,7 @@ def last_k(answer):
         require(
             callable(edit), f"last_k({k}) gave {edit!r}; it should give a function of (resid, b)"
         )
-        after = done(edit(resid.clone(), b), "your edit")
-        require(
-            after.shape == resid.shape,
-            f"your edit gave shape {tuple(after.shape)}, not that of resid: return all of resid",
-        )
-        touched = written(resid, after)
-        require(bool(touched.any()), "nothing has changed: write states of b.source, not of resid")
+        after, touched = edited(edit, resid, b, "write states of b.source, not of resid")
         first = resid.shape[1] - k
         where = [i - resid.shape[1] for i in touched.any(0).nonzero()[:, 0].tolist()]
         told = f"with k = {k} it writes {len(where)} positions, from {where[0]} to {where[-1]}: "

@@ -8,7 +8,7 @@ import torch
 from dualmech import edits, regions
 
 from . import choose, done, exercise, require
-from .examples import WIDTH, batch, written
+from .examples import WIDTH, batch, edited, require_visual
 
 SLOT, STRENGTH = 3, 2
 
@@ -62,18 +62,8 @@ def _moved(answer, call: str, direction: str):
     vectors = torch.randn(9, WIDTH, generator=torch.Generator().manual_seed(1))
     edit = done(answer(vectors), call)
     require(callable(edit), f"{call} gave {type(edit).__name__}; it should give an edit(resid, b)")
-    after = done(edit(resid.clone(), b), "your edit")
-    require(
-        after.shape == resid.shape,
-        f"your edit gave shape {tuple(after.shape)}, not that of resid: return all of resid",
-    )
-    touched = written(resid, after)
-    require(bool(touched.any()), "nothing has changed: write into resid, and return it")
-    visual = torch.zeros_like(touched).scatter(1, b.at, True)
-    require(
-        not (touched & ~visual).any(),
-        "positions outside the image were written: index with b.at",
-    )
+    after, touched = edited(edit, resid, b, "write into resid, and return it")
+    require_visual(touched, b)
     row = torch.arange(len(resid))[:, None]
     return b, (after - resid)[row, b.at], vectors
 

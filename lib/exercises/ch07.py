@@ -8,7 +8,9 @@ import torch
 from dualmech import regions
 
 from . import choose, done, exercise, require
-from .examples import batch, written
+from .examples import batch, edited, require_visual, written
+
+FROM_SOURCE = "write states of b.source, not of resid"
 
 
 @exercise("7.1")
@@ -18,16 +20,8 @@ def swap_random(answer):
         callable(edit), f"swap_random(10) gave {edit!r}; it should give a function of (resid, b)"
     )
     resid, b = batch(n=3)
-    after = done(edit(resid.clone(), b), "your edit")
-    require(
-        after.shape == resid.shape, f"your edit gave shape {tuple(after.shape)}, not that of resid"
-    )
-    touched = written(resid, after)
-    require(bool(touched.any()), "nothing has changed: write states of b.source, not of resid")
-    visual = torch.zeros_like(touched).scatter(1, b.at, True)
-    require(
-        not (touched & ~visual).any(), "positions outside the image were written: index with b.at"
-    )
+    after, touched = edited(edit, resid, b, FROM_SOURCE)
+    require_visual(touched, b)
     count = touched.sum(1).tolist()
     require(count == [10] * 3, f"it writes {count} tokens of the three trials, and k is 10")
     for i in range(3):
@@ -50,9 +44,7 @@ def swap_random(answer):
 @exercise("7.2")
 def same_places(answer):
     resid, b = batch(n=2)
-    after = done(answer(resid.clone(), b), "same_places(resid, b)")
-    touched = written(resid, after)
-    require(bool(touched.any()), "nothing has changed: write states of b.source, not of resid")
+    after, touched = edited(answer, resid, b, FROM_SOURCE, "same_places(resid, b)")
     for i, t in enumerate(b.trials):
         free = regions.cells("background", t.stimulus, b.vlm.grid)
         moved = touched[i, b.at[i]].numpy()
@@ -76,9 +68,7 @@ def nearest(answer):
         require(callable(edit), f"nearest({k}, {far}) gave {edit!r}; it should give an edit")
         for direction in ("left", "above"):
             resid, b = batch(direction)
-            after = done(edit(resid.clone(), b), "your edit")
-            touched = written(resid, after)
-            require(bool(touched.any()), "nothing has changed: write states of b.source")
+            after, touched = edited(edit, resid, b, FROM_SOURCE)
             for i, t in enumerate(b.trials):
                 moved = touched[i, b.at[i]].numpy()
                 free = regions.cells("background", t.stimulus, b.vlm.grid)

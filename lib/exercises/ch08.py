@@ -8,20 +8,16 @@ import torch
 from dualmech import regions, stimuli
 
 from . import choose, done, exercise, require
-from .examples import batch, written
+from .examples import batch, edited
 
 
 @exercise("8.1")
 def trade_places(answer):
     for direction in ("left", "above"):
         resid, b = batch(direction)
-        after = done(answer(resid.clone(), b), "trade_places(resid, b)")
-        require(
-            after.shape == resid.shape,
-            f"your edit gave shape {tuple(after.shape)}, not that of resid",
+        after, touched = edited(
+            answer, resid, b, "write into resid at b.at", "trade_places(resid, b)"
         )
-        touched = written(resid, after)
-        require(bool(touched.any()), "nothing has changed: write into resid at b.at")
         for i, t in enumerate(b.trials):
             own = [regions.tokens_of(box, b.vlm.px, b.vlm.grid[1]) for box in t.stimulus.boxes]
             first, reference, last = (b.at[i, tokens] for tokens in own)

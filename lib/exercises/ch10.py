@@ -8,7 +8,7 @@ import torch
 from dualmech.stimuli import DIRECTIONS
 
 from . import done, exercise, require
-from .examples import WIDTH, batch, written
+from .examples import WIDTH, batch, edited, require_visual
 
 
 @exercise("10.1")
@@ -104,18 +104,8 @@ def without_boxes(answer):
         resid, b = batch(direction)
         edit = done(answer(w, 2.0), "without_boxes(w, 2.0)")
         require(callable(edit), f"it gave {edit!r}; it should give a function of (resid, b)")
-        after = done(edit(resid.clone(), b), "your edit")
-        require(
-            after.shape == resid.shape,
-            f"your edit gave shape {tuple(after.shape)}, not that of resid",
-        )
-        touched = written(resid, after)
-        require(bool(touched.any()), "nothing has changed: write into resid at b.at")
-        visual = torch.zeros_like(touched).scatter(1, b.at, True)
-        require(
-            not (touched & ~visual).any(),
-            "positions outside the image were written: index with b.at",
-        )
+        after, touched = edited(edit, resid, b, "write into resid at b.at")
+        require_visual(touched, b)
         row = torch.arange(len(resid))[:, None]
         x, move = resid[row, b.at], (after - resid)[row, b.at]
         own, other = (1, 0) if direction == "above" else (0, 1)

@@ -7,6 +7,8 @@ import torch
 from dualmech import edits, stimuli
 from vlms.model import VLM
 
+from . import done, require
+
 WIDTH = 4
 
 
@@ -39,3 +41,27 @@ def batch(direction: str = "left", n: int = 2, slot: int = 0, seed: int = 0):
 def written(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """(n, seq) true where an edit changed a position."""
     return (before != after).any(-1)
+
+
+def edited(edit, resid: torch.Tensor, b, hint: str, call: str = "your edit"):
+    """(after, touched): what a reader's edit makes of a copy of resid, and where it wrote.
+
+    Raises `Wrong` if it gives no states of resid's shape, or leaves all as they are (with the
+    hint what to write), and `NotDone` for a stub; call: what is said to have returned nothing.
+    """
+    after = done(edit(resid.clone(), b), call)
+    require(
+        after.shape == resid.shape,
+        f"your edit gave shape {tuple(after.shape)}, not that of resid: return all of resid",
+    )
+    touched = written(resid, after)
+    require(bool(touched.any()), f"nothing has changed: {hint}")
+    return after, touched
+
+
+def require_visual(touched: torch.Tensor, b) -> None:
+    """Raises `Wrong` if an edit wrote positions that hold no visual token; touched: (n, seq)."""
+    visual = torch.zeros_like(touched).scatter(1, b.at, True)
+    require(
+        not (touched & ~visual).any(), "positions outside the image were written: index with b.at"
+    )

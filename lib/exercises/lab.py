@@ -7,36 +7,25 @@ import torch
 from dualmech import edits, regions
 
 from . import ch07, done, exercise, require
-from .examples import batch, written
+from .examples import batch, edited, require_visual
 
 
 def _edited(answer, call: str, direction: str):
-    """(resid, what the edit made of it, b), a shape that fits and some change granted."""
+    """(resid, what the edit made of it, where it wrote, b), all of it in the image."""
     resid, b = batch(direction)
-    after = done(answer(resid.clone(), b), call)
-    require(
-        after.shape == resid.shape,
-        f"your edit gave shape {tuple(after.shape)}, not that of resid: return all of resid",
-    )
-    require(
-        bool(written(resid, after).any()), "nothing has changed: write into resid, and return it"
-    )
-    visual = torch.zeros_like(written(resid, after)).scatter(1, b.at, True)
-    require(
-        not (written(resid, after) & ~visual).any(),
-        "positions outside the image were written: index with b.at",
-    )
-    return resid, after, b
+    after, touched = edited(answer, resid, b, "write into resid, and return it", call)
+    require_visual(touched, b)
+    return resid, after, touched, b
 
 
 @exercise("lab.1")
 def swap_strips(answer):
     for direction in ("left", "above"):
-        resid, after, b = _edited(answer, "swap_strips(resid, b)", direction)
+        resid, after, touched, b = _edited(answer, "swap_strips(resid, b)", direction)
         first, middle, last = (
             regions.strip(place, edits.VERTICAL[direction], b.vlm.grid[0]) for place in range(3)
         )
-        changed = written(resid, after).gather(1, b.at)
+        changed = touched.gather(1, b.at)
         require(
             not changed[:, middle].any(),
             f"for {direction!r} it writes tokens of the middle strip: strips are columns where the "
@@ -71,7 +60,7 @@ exercise("lab.2")(ch07.swap_random)
 @exercise("lab.3")
 def mirror(answer):
     for direction in ("left", "below"):
-        resid, after, b = _edited(answer, "mirror(resid, b)", direction)
+        resid, after, _, b = _edited(answer, "mirror(resid, b)", direction)
         row, (rows, cols) = torch.arange(len(resid))[:, None], b.vlm.grid
         own = resid[row, b.at].unflatten(1, (rows, cols))
         new = after[row, b.at].unflatten(1, (rows, cols))

@@ -53,11 +53,7 @@ def erase(vlm: lib.VLM, _extras):
     def change(resid, at):
         resid[0, at[tokens]] = empty[0, at[tokens]]
 
-    before = probabilities(vlm, asked, NAMES)
-    after = probabilities(vlm, asked, NAMES, 0, change)
-    fig, (left, right) = _two()
-    _picture(left, vlm, asked.stimulus, tokens)
-    _bars(right, NAMES, before, after)
+    fig, before, after = _before_and_after(vlm, asked, tokens, change)
     return fig, (
         f"A row of a {', a '.join(f'{n} square' for n in NAMES)}, and the question: "
         f"{asked.question}… The tokens of the green square are erased. The probability of green "
@@ -73,11 +69,7 @@ def strip_lab(vlm: lib.VLM, _extras):
     def change(resid, at):
         resid[0, at[moved.target]] = theirs[0, at[moved.source]]
 
-    before = probabilities(vlm, asked, NAMES)
-    after = probabilities(vlm, asked, NAMES, 0, change)
-    fig, (left, right) = _two()
-    _picture(left, vlm, asked.stimulus, moved.target)
-    _bars(right, NAMES, before, after)
+    fig, before, after = _before_and_after(vlm, asked, moved.target, change)
     return fig, (
         f"The left and the right strip of a picture's tokens are taken from the mirrored picture. "
         f"{asked.question}… The probability of blue, the mirrored answer, is {after[2]:.2f}; "
@@ -202,9 +194,16 @@ def heat_map(vlm: lib.VLM, extras: dict):
 # --- parts ---
 
 
-def _two():
+def _before_and_after(vlm: lib.VLM, asked: lib.Trial, marked, change):
+    """(figure, probabilities of NAMES before and after a change at slot 0): the picture with its
+    marked tokens, beside the bars."""
+    before = probabilities(vlm, asked, NAMES)
+    after = probabilities(vlm, asked, NAMES, 0, change)
     fig = Figure(figsize=(5.8, 2.6), layout="constrained")
-    return fig, fig.subplots(1, 2)
+    left, right = fig.subplots(1, 2)
+    _picture(left, vlm, asked.stimulus, marked)
+    _bars(right, NAMES, before, after)
+    return fig, before, after
 
 
 def _picture(ax, vlm: lib.VLM, stimulus, marked) -> None:

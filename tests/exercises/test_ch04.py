@@ -150,18 +150,3 @@ wrong_summaries = {
 @pytest.mark.parametrize("words", wrong_summaries)
 def test_wrong_summaries(words):
     assert words in told("4.3", wrong_summaries[words])
-
-
-LETTERS = {
-    ...: "put a letter",
-    "a": "where the place came from",
-    "b": "right",
-    "c": "when the place gives way",
-    "d": "the other run as a whole",
-    "B": "'B' is none of a, b, c, d",
-}
-
-
-@pytest.mark.parametrize("letter", LETTERS)
-def test_each_run_that_one_may_ask_for_has_an_answer(letter):
-    assert LETTERS[letter] in exercises.verdict("4.4", letter)

@@ -105,18 +105,3 @@ def test_colours_in_their_order_are_no_name_of_a_trio():
 
 def test_a_split_by_trios_is_right():
     assert verdict("6.3", by_trio) == "right"
-
-
-LETTERS = {
-    ...: "put a letter",
-    "a": "none could prove it wrong",
-    "b": "right",
-    "c": "the same dog",
-    "d": "something stands on the left again",
-    "e": "'e' is none of a, b, c, d",
-}
-
-
-@pytest.mark.parametrize("letter", LETTERS)
-def test_each_image_that_one_may_ask_for_has_an_answer(letter):
-    assert LETTERS[letter] in verdict("6.4", letter)

@@ -139,18 +139,3 @@ def test_near_to_the_first_item_alone_is_not_near():
 
 def test_near_and_far_tokens_are_right():
     assert verdict("7.3", ranked()) == "right"
-
-
-LETTERS = {
-    ...: "put a letter",
-    "a": "the same unequal comparison",
-    "b": "half as many tokens",
-    "c": "right",
-    "d": "in a later layer",
-    "C": "'C' is none of a, b, c, d",
-}
-
-
-@pytest.mark.parametrize("letter", LETTERS)
-def test_each_control_that_one_may_ask_for_has_an_answer(letter):
-    assert LETTERS[letter] in verdict("7.4", letter)

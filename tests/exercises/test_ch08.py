@@ -152,18 +152,3 @@ def test_a_wrong_count_is_told(told):
 
 def test_a_count_of_all_answers_is_right():
     assert verdict("8.3", counting()) == "right"
-
-
-LETTERS = {
-    ...: "put a letter",
-    "a": "a narrower interval",
-    "b": "need not choose",
-    "c": "no third road",
-    "d": "right",
-    1: "1 is none of a, b, c, d",
-}
-
-
-@pytest.mark.parametrize("letter", LETTERS)
-def test_each_experiment_that_one_may_ask_for_has_an_answer(letter):
-    assert LETTERS[letter] in verdict("8.4", letter)
