@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from nbclient import NotebookClient
 
 from dualmech import figures, metrics
-from dualmech.figures import Shown
 
 matplotlib.use("Agg")
 ALT = 'A line falls from "left" < right to zero.'
@@ -24,12 +23,12 @@ def line() -> Figure:
 @pytest.mark.parametrize("alt", ["", "   \n ", "figure.png", "a  b" + " " * 30])
 def test_a_figure_without_words_is_refused(alt):
     with pytest.raises(ValueError, match="too short: say in a sentence") as error:
-        Shown(line(), alt)
+        figures.as_html(line(), alt)
     assert "\n" not in str(error.value)
 
 
 def test_words_survive_as_they_are():
-    page = BeautifulSoup(Shown(line(), ALT, "1 < 2 & so on")._repr_html_(), "html.parser")
+    page = BeautifulSoup(figures.as_html(line(), ALT, "1 < 2 & so on"), "html.parser")
     assert page.img["alt"] == ALT
     assert page.img["src"].startswith("data:image/png;base64,")
     assert page.figcaption.text == "1 < 2 & so on"

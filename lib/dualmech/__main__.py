@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from vlms import shell
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dualmech", description=__doc__)
@@ -26,11 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         print("`python -m dualmech train` is now `python -m organism train`", file=sys.stderr)
         return import_module("organism.__main__").main(argv)
     args = parser.parse_args(argv)
-    try:
-        return COMMANDS[args.command](args)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return shell.status(COMMANDS[args.command], args)
 
 
 def _answer(args) -> int:

@@ -14,16 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-COLOURS = {
-    "red": (255, 0, 0),
-    "green": (0, 255, 0),
-    "blue": (0, 0, 255),
-    "black": (0, 0, 0),
-    "brown": (150, 75, 0),
-    "gray": (128, 128, 128),
-    "orange": (255, 165, 0),
-    "purple": (150, 0, 200),
-}
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0),
+           "brown": (150, 75, 0), "gray": (128, 128, 128), "orange": (255, 165, 0),
+           "purple": (150, 0, 200)}  # fmt: skip
 SQUARE_COLOURS = ("red", "green", "blue", "black", "brown", "gray")
 SHAPES = ("square", "circle", "triangle", "star", "cross", "heart")
 SHAPE_PAIRS = tuple(zip(SHAPES, SQUARE_COLOURS, strict=True))
@@ -39,11 +32,10 @@ class Item:
     colour: str | None = None
 
     def __post_init__(self):
-        if self.colour is None and self.shape not in OBJECTS:
-            raise ValueError(f"unknown object {self.shape!r}; known: {', '.join(OBJECTS)}")
-        if self.colour is not None and self.shape not in SHAPES:
-            raise ValueError(f"unknown shape {self.shape!r}; known: {', '.join(SHAPES)}")
-        if self.colour is not None and self.colour not in COLOURS:
+        kind, known = ("object", OBJECTS) if self.colour is None else ("shape", SHAPES)
+        if self.shape not in known:
+            raise ValueError(f"unknown {kind} {self.shape!r}; known: {', '.join(known)}")
+        if self.colour not in (None, *COLOURS):
             raise ValueError(f"unknown colour {self.colour!r}; known: {', '.join(COLOURS)}")
 
     @property
@@ -125,10 +117,7 @@ def sampled(form, size: int) -> np.ndarray:
 def _sprite(shape: str, colour: str | None, size: int, full: bool) -> np.ndarray:
     if size < 4:
         raise ValueError(f"an item needs at least 4 pixels a side, got {size}")
-    if colour is None:
-        layers = DRAWINGS[shape]
-    else:
-        layers = [(FORMS["full" if full else shape], COLOURS[colour])]
+    layers = [(FORMS["full" if full else shape], COLOURS[colour])] if colour else DRAWINGS[shape]
     rgb, alpha = np.zeros((size, size, 3)), np.zeros((size, size, 1))
     for form, colour in layers:
         cover = sampled(form, size)[..., None]

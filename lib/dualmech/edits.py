@@ -65,19 +65,10 @@ class Sweep:
     said: np.ndarray  # (slots, n) of str
 
 
-# --- the loop ------------------------------------------------------------------------
-
-
 def sweep(
-    vlm: VLM,
-    trials: list,
-    edits: Edit | dict[object, Edit],
-    slots: Iterable[int] | None = None,
-    *,
-    visual: Visual | None = None,
-    source: list[stimuli.Trial] | None = None,
-    key: str | None = None,
-) -> Sweep | dict[object, Sweep]:
+    vlm: VLM, trials: list, edits: Edit | dict[object, Edit], slots: Iterable[int] | None = None, *,
+    visual: Visual | None = None, source: list[stimuli.Trial] | None = None, key: str | None = None,
+) -> Sweep | dict[object, Sweep]:  # fmt: skip
     """Edit the residual stream of each trial at each slot in turn, and go on from there.
 
     trials: `Trial`s, whose target is the right answer, or `Pair`s, whose clean trial is edited,
@@ -307,20 +298,15 @@ def ordering_removed(vlm: VLM, trials: list) -> Float[Tensor, "n tokens d_model"
     return out
 
 
-def answers(
-    vlm: VLM, trials: list, visual: Visual | None = None, key: str | None = None
-) -> list[str]:
+def answers(vlm: VLM, trials: list, visual: Visual | None = None) -> list[str]:
     """The model's answers, with other visual tokens if asked; see `sweep`."""
-    return sweep(vlm, trials, nothing, [0], visual=visual, key=key).said[0].tolist()
+    return sweep(vlm, trials, nothing, [0], visual=visual).said[0].tolist()
 
 
 def read(
-    vlm: VLM,
-    trials: list,
-    tokens: Callable,
-    slots: Iterable[int] | None = None,
+    vlm: VLM, trials: list, tokens: Callable, slots: Iterable[int] | None = None,
     visual: Visual | None = None,
-) -> Float[Tensor, "slots n k d_model"]:
+) -> Float[Tensor, "slots n k d_model"]:  # fmt: skip
     """Residuals of chosen tokens at each slot, in float32.
 
     tokens(trial) -> k tokens, as in `copy`; visual: see `sweep`.  Raises ValueError without trials,

@@ -28,9 +28,9 @@ def show(fig, alt: str, caption: str | None = None, gate: str | None = None) -> 
     """
     from IPython.display import display
 
-    shown = Shown(fig, alt, caption, gate)
+    told = {"text/html": as_html(fig, alt, caption, gate), "text/plain": " ".join(alt.split())}
     plt.close(fig)
-    display(shown)
+    display(told, raw=True)
 
 
 def say(markdown: str) -> None:
@@ -45,39 +45,29 @@ def plain(text) -> str:
     return re.sub(r"[^A-Za-z0-9 ]", lambda c: f"&#{ord(c[0])};", " ".join(str(text).split()))
 
 
-class Shown:
-    """A figure as HTML with its words inside, since the book drops the alt text of plain images."""
+def as_html(fig, alt: str, caption: str | None = None, gate: str | None = None) -> str:
+    """A figure as HTML with its words inside, since the book drops the alt text of plain images.
 
-    def __init__(self, fig, alt: str, caption: str | None = None, gate: str | None = None):
-        alt = " ".join(alt.split())
-        if len(alt) < 20:
-            raise ValueError(f"alt text {alt!r} is too short: say in a sentence what it shows")
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png")
-        self.alt, self.caption, self.gate = alt, caption, gate
-        self.png = base64.b64encode(buffer.getvalue()).decode()
-        self.width = round(fig.get_figwidth() * 96)
-
-    def __repr__(self) -> str:
-        return self.alt
-
-    def _repr_html_(self) -> str:
-        # Inherited colour and weight: the book's theme would print captions thin and grey.
-        plain = "color:inherit;font:inherit;text-align:left"
-        caption = html.escape(self.caption or "")
-        words = f'<figcaption style="{plain}">{caption}</figcaption>' if caption else ""
-        # The white card keeps black ink readable on dark pages; `dark-light` stops the book's
-        # theme from dimming it.
-        style = "max-width:100%;height:auto;background:#fff;border-radius:6px"
-        figure = (
-            f'<figure style="margin:1em 0"><img class="dark-light" width="{self.width}" '
-            f'style="{style}" alt="{html.escape(self.alt)}" '
-            f'src="data:image/png;base64,{self.png}">{words}</figure>'
-        )
-        if self.gate is None:
-            return figure
-        question = f"<summary><strong>Predict.</strong> {html.escape(self.gate)}</summary>"
-        return f'<details class="predict">{question}{figure}</details>'
+    Raises ValueError for an alt text of less than 20 characters.
+    """
+    if len(alt := " ".join(alt.split())) < 20:
+        raise ValueError(f"alt text {alt!r} is too short: say in a sentence what it shows")
+    fig.savefig(png := io.BytesIO(), format="png")
+    # Inherited colour and weight: the book's theme would print captions thin and grey.
+    plain = "color:inherit;font:inherit;text-align:left"
+    words = f'<figcaption style="{plain}">{html.escape(caption)}</figcaption>' if caption else ""
+    # The white card keeps black ink readable on dark pages; `dark-light` stops the book's theme
+    # from dimming it.
+    style = "max-width:100%;height:auto;background:#fff;border-radius:6px"
+    figure = (
+        f'<figure style="margin:1em 0"><img class="dark-light" '
+        f'width="{round(fig.get_figwidth() * 96)}" style="{style}" alt="{html.escape(alt)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">{words}</figure>'
+    )
+    if gate is None:
+        return figure
+    question = f"<summary><strong>Predict.</strong> {html.escape(gate)}</summary>"
+    return f'<details class="predict">{question}{figure}</details>'
 
 
 def bare(ax, title: str = "") -> None:
@@ -119,10 +109,8 @@ def _tiles(images, titles, columns: int, size: tuple, **how):
 def _reference(ax, lines: dict | None) -> list:
     """Dashed lines across axes, {words: height}; returns their handles."""
     look = {"color": "0.35", "linewidth": 1.5, "zorder": 1}
-    return [
-        ax.axhline(height, label=words, linestyle=("--", ":", "-.")[k % 3], **look)
-        for k, (words, height) in enumerate((lines or {}).items())
-    ]
+    return [ax.axhline(height, label=words, linestyle=("--", ":", "-.")[k % 3], **look)
+            for k, (words, height) in enumerate((lines or {}).items())]  # fmt: skip
 
 
 def shares(series: dict, xlabel: str = "", ylabel: str = "accuracy", lines: dict | None = None):
@@ -195,15 +183,12 @@ def _name_curves(ax, series: dict) -> None:
     low, high = ax.get_ylim()
     for k, (name, one) in enumerate(series.items()):
         rest = [other for other in series.values() if other is not one]
-
-        def lead(x, one=one, rest=rest):
-            return one[x]["value"] - max((o[x]["value"] for o in rest if x in o), default=0)
-
-        x = max(one, key=lead)
+        lead = {x: s["value"] - max((o[x]["value"] for o in rest if x in o), default=0)
+                for x, s in one.items()}  # fmt: skip
+        x = max(lead, key=lead.get)
         side = "right" if x > np.mean(list(one)) else "left"  # so that no name leaves the axes
-        ax.annotate(name, (x, one[x]["high"]), xytext=(0, 6), textcoords="offset points",
-                    ha=side, color=COLOURS[k % len(COLOURS)], weight="bold",
-                    fontsize=13)  # fmt: skip
+        look = {"color": COLOURS[k % len(COLOURS)], "weight": "bold", "fontsize": 13, "ha": side}
+        ax.annotate(name, (x, one[x]["high"]), (0, 6), textcoords="offset points", **look)
     ax.set_ylim(low, high + 0.12 * (high - low))
 
 

@@ -32,22 +32,18 @@ def describe(section: str) -> dict:
 def published(experiment: str | None = None, **filters) -> list[dict]:
     """The published results of one experiment, as a list of dicts in the order of the file.
 
-    Filters are equalities on the fields of an entry, for example
-    `published("last_token", quantity="P(c2)", direction="left")`; `layer=None` asks for entries
-    that have no layer. An unknown field, or a word that no entry has in that field, is a
-    LookupError; a known combination that nobody published is an empty list. An entry has either
-    "value", which is None where the number is not known, or "range", two numbers with both ends
-    included.
+    Filters are equalities on the fields of an entry, for example `published("last_token",
+    quantity="P(c2)", direction="left")`; `layer=None` asks for entries that have no layer. An
+    unknown field, or a word that no entry has in that field, is a LookupError; a known combination
+    that nobody published is an empty list. An entry has either "value", which is None where the
+    number is not known, or "range", two numbers with both ends included.
     """
     results = _read()["results"]
-    if experiment is not None:
-        filters = {"experiment": experiment, **filters}
+    filters = ({} if experiment is None else {"experiment": experiment}) | filters
     for field, wanted in filters.items():
         known = [r[field] for r in results if field in r]
         if not known:
-            raise LookupError(
-                f"no field {field!r}; {_near(field, {k for r in results for k in r})}"
-            )
+            raise LookupError(f"no field {field!r}; {_near(field, set().union(*results))}")
         if isinstance(wanted, str) and wanted not in known:
             raise LookupError(f"no result has {field}={wanted!r}; {_near(wanted, known)}")
     return [copy.deepcopy(r) for r in results if all(r.get(f) == w for f, w in filters.items())]
@@ -71,16 +67,15 @@ def share(id: str) -> dict:
 
     Raises LookupError for an unknown id, ValueError where the number or its n is not known.
     """
-    printed = value(id)
-    (found,) = published(id=id)
-    if not found.get("n"):
+    printed, n = value(id), published(id=id)[0].get("n")
+    if not n:
         raise ValueError(f"{id!r} has no n, so it has no interval")
-    low, high = wilson(round(printed * found["n"]), found["n"])
-    return {"value": printed, "n": found["n"], "low": low, "high": high}
+    low, high = wilson(round(printed * n), n)
+    return {"value": printed, "n": n, "low": low, "high": high}
 
 
-def _near(word, known, most: int = 6) -> str:
+def _near(word, known) -> str:
     """The known words that resemble `word`, else the first ones, in half a sentence."""
     known = sorted({str(k) for k in known})
-    close = difflib.get_close_matches(str(word), known, most)
+    close = difflib.get_close_matches(str(word), known, n=6)
     return f"nearest: {', '.join(close)}" if close else f"there are: {', '.join(known[:20])} ..."

@@ -66,11 +66,9 @@ def heat_map(
 
 
 def amplified(
-    states: Float[Tensor, "*batch d_model"],
-    directions: Float[Tensor, "k d_model"],
-    alpha: float,
+    states: Float[Tensor, "*batch d_model"], directions: Float[Tensor, "k d_model"], alpha: float,
     how: str = "projection",
-) -> Float[Tensor, "*batch d_model"]:
+) -> Float[Tensor, "*batch d_model"]:  # fmt: skip
     """States with a signal turned up by alpha.
 
     "projection": x + alpha * sum_k (<x, w_k> / |w_k|^2) w_k, as in the released code

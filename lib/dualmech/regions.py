@@ -75,13 +75,12 @@ class Swap:
 def swap(region: str, stimulus, grid: Grid, vertical: bool, seed: int = 0) -> Swap:
     """The swap of a region between an image of three items in a row and its mirror order.
 
-    "object": the outer items' own tokens; "strip": their bands; "background": the bands
-    without any token that an item covers; "random": as many tokens as the two strips, drawn
-    from the whole grid and paired at random (the count-matched control); "whole": the
-    mirrored image's grid flipped back, so that every token stays under the same content;
-    "layout": every token that no item covers, each from the *same* place of the mirrored image,
-    so that its own place stays right and only what it says of the items around it changes.
-    Raises ValueError for an unknown region.
+    "object": the outer items' own tokens; "strip": their bands; "background": the bands without any
+    token that an item covers; "random": as many tokens as the two strips, drawn from the whole grid
+    and paired at random (the count-matched control); "whole": the mirrored image's grid flipped
+    back, so that every token stays under the same content; "layout": every token that no item
+    covers, each from the *same* place of the mirrored image, so that its own place stays right and
+    only what it says of the items around it changes.  Raises ValueError for an unknown region.
     """
     if region not in REGIONS:
         raise ValueError(f"unknown region {region!r}; known: {', '.join(REGIONS)}")

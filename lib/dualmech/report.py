@@ -58,10 +58,8 @@ def accuracy_rows(vlm: VLM, tasks=S.TASKS) -> Iterator[dict]:
 
 def scene_rows(vlm: VLM, n: int = 150) -> Iterator[dict]:
     """(b) easy and (c) hard naturalistic scenes, with what the errors name."""
-    for part, name, style, wanted in (
-        ("b", "easy", EASY, ["value >= 0.95"]),
-        ("c", "hard", HARD, ["value >= 0.5", "value <= 0.8"]),
-    ):
+    hard = ("c", "hard", HARD, "value >= 0.5", "value <= 0.8")
+    for part, name, style, *wanted in (("b", "easy", EASY, "value >= 0.95"), hard):
         trials = scene_trials(n, style, seed=7, side=vlm.canvas[0])
         answers = _answers(vlm, trials)
         right = _hits(answers, trials)
@@ -124,10 +122,8 @@ def swap_rows(vlm: VLM, pairs: int = PAIRS) -> Iterator[dict]:
 def probe_rows(vlm: VLM) -> Iterator[dict]:
     """(h) position probes on object tokens, tested on new contents and on the background."""
     for vertical, d, name in ((False, "left", "rows"), (True, "above", "columns")):
-        old, new = (
-            [t for t in S.trials("squares", vlm.geometry, heldout=heldout) if t.direction == d]
-            for heldout in (False, True)
-        )
+        old, new = ([t for t in S.trials("squares", vlm.geometry, heldout) if t.direction == d]
+                    for heldout in (False, True))  # fmt: skip
         probe = fit(*item_rows(*probe_data(vlm, old)), steps=1000, lr=1e-2)
         states, owned = probe_data(vlm, new)
         objects, background = [], []  # share right per image, whose tokens are not independent
@@ -137,9 +133,8 @@ def probe_rows(vlm: VLM) -> Iterator[dict]:
             bands = [strip(c, vertical, vlm.grid) for c in range(3)]
             bands = [np.setdiff1d(band, np.concatenate(own)) for band in bands]
             background.append(np.concatenate([read[bands[c]] == c for c in range(3)]).mean())
-        what = "position probe, "
-        yield _row("h", what + "object tokens", name, mean(objects), "value >= 0.99")
-        what += "background of the strips"
+        yield _row("h", "position probe, object tokens", name, mean(objects), "value >= 0.99")
+        what = "position probe, background of the strips"
         yield _row("h", what, name, mean(background), "low > 0.334")
 
 
@@ -196,10 +191,9 @@ def table(rows: list[dict]) -> str:
     for r in rows:
         tick = {True: "yes: ", False: "NO: ", None: ""}[r["met"]]
         at = "".join(f"  [{k} {r[k]}]" for k in ("slot", "alpha") if k in r)
-        lines.append(
-            f"{r['part']:3}{r['what'][:41]:42}{r['where']:12}{r['value']:7.3f}  "
-            f"[{r['low']:.3f}, {r['high']:.3f}]  {r['n']:6}  {tick}{r['wanted']}{at}"
-        )
+        shown = f"{r['value']:7.3f}  [{r['low']:.3f}, {r['high']:.3f}]  {r['n']:6}"
+        told = f"{r['part']:3}{r['what'][:41]:42}{r['where']:12}{shown}"
+        lines.append(f"{told}  {tick}{r['wanted']}{at}")
     return "\n".join(lines)
 
 

@@ -52,11 +52,9 @@ class SceneStyle:
 
     def at(self, scale: float) -> SceneStyle:
         """The same scene with every length times `scale`."""
-        size, spacing, gap = (
-            None if pair is None else tuple(round(scale * x) for x in pair)
-            for pair in (self.size, self.spacing, self.gap)
-        )
-        return replace(self, size=size, spacing=spacing, gap=gap, jitter=round(scale * self.jitter))
+        pairs = {"size": self.size, "spacing": self.spacing, "gap": self.gap}
+        scaled = {k: p and tuple(round(scale * x) for x in p) for k, p in pairs.items()}
+        return replace(self, jitter=round(scale * self.jitter), **scaled)
 
 
 EASY = SceneStyle()

@@ -65,10 +65,8 @@ def draw(items, cells, geometry: Geometry = MINI, full: bool = False, background
     shape, size = (geometry.side, geometry.side, 3), geometry.item * geometry.px
     canvas = np.full(shape, 255.0) if background is None else background.astype(float)
     corners = np.array(cells, int).reshape(-1, 2)[:, ::-1] * geometry.px
-    cover = [
-        drawing.paste(canvas, item.sprite(size, full), left, top)
-        for item, (left, top) in zip(items, corners, strict=True)
-    ]
+    each = zip(items, corners, strict=True)
+    cover = [drawing.paste(canvas, item.sprite(size, full), *corner) for item, corner in each]
     cover = np.array(cover).reshape(-1, *canvas.shape[:2])
     boxes = np.concatenate([corners, corners + size], 1)
     return Stimulus(drawing.finish(canvas), tuple(items), boxes, cover)
@@ -77,9 +75,6 @@ def draw(items, cells, geometry: Geometry = MINI, full: bool = False, background
 def row_of(items, vertical: bool = False, geometry: Geometry = MINI, full=False) -> Stimulus:
     """Items in a centred row (or column), first to last from left (or top)."""
     return draw(items, geometry.cells(vertical, len(items)), geometry, full)
-
-
-# --- questions -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

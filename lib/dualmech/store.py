@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from vlms import identity
 
 # Modules that show or keep what was measured, and decide nothing of it.
-SHOWING = ("__main__", "figures", "machine", "paper", "record", "store")
+SHOWING = ("__main__", "figures", "machine", "paper", "record", "shell", "store")
 
 
 def cache_dir() -> Path:

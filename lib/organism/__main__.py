@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from vlms import shell
+
 from .recipe import OBJECTIVES
 
 
@@ -42,11 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     compared = command.add_parser("compare", help="compare training runs")
     compared.add_argument("runs", nargs="+", metavar="NAME=FOLDER[=NOTE]")
     args = parser.parse_args(argv)
-    try:
-        return COMMANDS[args.command](args)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return shell.status(COMMANDS[args.command], args)
 
 
 def _train(args) -> int:
