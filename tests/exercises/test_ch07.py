@@ -1,7 +1,7 @@
 """Exercises of chapter 7: the solution passes, and each wrong answer is told what is wrong."""
 
 import numpy as np
-import pytest
+from test_exercises import answers
 
 from dualmech import regions
 from exercises import verdict
@@ -54,15 +54,6 @@ WRONG_RANDOM = {
 }
 
 
-@pytest.mark.parametrize("told", WRONG_RANDOM)
-def test_a_wrong_random_swap_is_told(told):
-    assert told in verdict("7.1", WRONG_RANDOM[told])
-
-
-def test_a_random_swap_is_right():
-    assert verdict("7.1", moving(draw)) == "right"
-
-
 def writing(where="background", crosswise=False, source=lambda b, resid: b.source, drop=0):
     def same_places(resid, b):
         before = resid.clone()
@@ -83,15 +74,6 @@ WRONG_PLACES = {
     "the states come from other places": writing(crosswise=True),
     "raises AttributeError": lambda resid, b: resid.nothing,
 }
-
-
-@pytest.mark.parametrize("told", WRONG_PLACES)
-def test_a_wrong_writing_of_the_background_is_told(told):
-    assert told in verdict("7.2", WRONG_PLACES[told])
-
-
-def test_writing_the_background_is_right():
-    assert verdict("7.2", writing()) == "right"
 
 
 def ranked(where="background", count=lambda k: k, centres=lambda t: t.stimulus.centres, turn=False,
@@ -127,15 +109,15 @@ WRONG_NEAREST = {
 }
 
 
-@pytest.mark.parametrize("told", WRONG_NEAREST)
-def test_a_wrong_choice_of_near_tokens_is_told(told):
-    assert told in verdict("7.3", WRONG_NEAREST[told])
-
-
 def test_near_to_the_first_item_alone_is_not_near():
     alone = ranked(centres=lambda t: t.stimulus.centres[:1])
     assert "the nearest of the three items" in verdict("7.3", alone)
 
 
-def test_near_and_far_tokens_are_right():
-    assert verdict("7.3", ranked()) == "right"
+WRONG = {"7.1": WRONG_RANDOM, "7.2": WRONG_PLACES, "7.3": WRONG_NEAREST}
+RIGHT = {
+    "7.1": [moving(draw)],
+    "7.2": [writing()],
+    "7.3": [ranked()],
+}
+test_a_wrong_answer_is_told, test_a_right_answer_is_taken = answers(WRONG, RIGHT)

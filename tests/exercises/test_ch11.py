@@ -4,10 +4,9 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-import pytest
+from test_exercises import answers
 
 from dualmech.stimuli import OPPOSITE
-from exercises import verdict
 
 
 def by_pair(options, right):
@@ -37,15 +36,6 @@ WRONG_WORDS = {
         [word in ("left", "below") for word in r]
     ),
 }
-
-
-@pytest.mark.parametrize("told", WRONG_WORDS)
-def test_a_wrong_score_is_told(told):
-    assert told in verdict("11.1", WRONG_WORDS[told])
-
-
-def test_the_score_of_one_word_is_right():
-    assert verdict("11.1", one_word) == "right"
 
 
 def seen(turn, answer=lambda word: OPPOSITE[word] if word in ("left", "right") else word, **more):
@@ -82,10 +72,9 @@ WRONG_MIRRORS = {
 }
 
 
-@pytest.mark.parametrize("told", WRONG_MIRRORS)
-def test_a_wrong_mirror_is_told(told):
-    assert told in verdict("11.2", WRONG_MIRRORS[told])
-
-
-def test_a_mirrored_picture_is_right():
-    assert verdict("11.2", seen(columns)) == "right"
+WRONG = {"11.1": WRONG_WORDS, "11.2": WRONG_MIRRORS}
+RIGHT = {
+    "11.1": [one_word],
+    "11.2": [seen(columns)],
+}
+test_a_wrong_answer_is_told, test_a_right_answer_is_taken = answers(WRONG, RIGHT)
