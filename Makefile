@@ -9,10 +9,13 @@ START  := $(shell date +%s)
 book: ready
 	@$(RUN) -m bookbuild.build --started $(START)
 
+# The unit tests run side by side, each file in one process of one thread: make test WORKERS=4.
 # Every chapter runs once, through nbmake; the pages are then made from those runs.
+WORKERS ?= 2
+TESTS   := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist loadfile
 test: ready
 	@$(RUN) -m ruff check lib tests
-	@$(RUN) -m pytest tests
+	@$(TESTS) tests
 	@$(RUN) -m bookbuild.build --all --started $(START)
 	@$(RUN) -m pytest tests/pages
 
