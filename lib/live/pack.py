@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,15 +19,20 @@ KEPT = 100  # scenes of "Turn it up"
 PIECE = 1_000_000  # characters of a script that carries a part of the weights
 
 
-def weights(vlm: lib.VLM) -> bytes:
-    """The model's weights as a safetensors file in float16: half the size, and nearly the same
-    answers (a test counts them).  Raises ModelError for a model that is not a local checkpoint."""
+def checkpoint(vlm: lib.VLM) -> Path:
+    """The weights' file of a model.  Raises ModelError for one that is not a local checkpoint."""
     if vlm.path is None or not (vlm.path / "model.safetensors").exists():
         raise lib.ModelError(
             f"{vlm.name} cannot run in the page: it needs a folder with model.safetensors of a "
             "small LLaVA, such as that of dualmech.load('mini')"
         )
-    tensors = load_file(vlm.path / "model.safetensors")
+    return vlm.path / "model.safetensors"
+
+
+def weights(vlm: lib.VLM) -> bytes:
+    """The model's weights as a safetensors file in float16: half the size, and nearly the same
+    answers (a test counts them)."""
+    tensors = load_file(checkpoint(vlm))
     return save({name: tensor.half() for name, tensor in tensors.items()})
 
 

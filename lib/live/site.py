@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import library as lib
@@ -24,7 +24,8 @@ EXPLORABLES = {
 
 
 NEED_EXTRAS = ("turn-it-up", "heat-map")
-EMPTY = re.compile(r'<div class="explorable" data-explorable="([\w-]+)"></div>')
+UNTRUSTED = "Run this cell to see it: nothing runs in a notebook that is not trusted."
+PLACE = re.compile(r'<div class="explorable" data-explorable="([\w-]+)">.*?</div>')
 
 
 def files(vlm: lib.VLM, extras: dict) -> dict[str, str]:
@@ -60,9 +61,10 @@ def build(out: str | Path, vlm: lib.VLM | None = None) -> list[Path]:
     vlm: the model to ship, `mini` by default.  Returns the paths.  Raises ModelError for a model
     that is not a local checkpoint.
     """
+    vlm = vlm or lib.load("mini", device="cpu")
+    pack.checkpoint(vlm)  # says no at once
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    vlm = vlm or lib.load("mini", device="cpu")
     extras = pack.extras(vlm)
     stills = all_stills(vlm, extras)
     written = {name: text.encode() for name, text in files(vlm, extras).items()}
@@ -88,7 +90,8 @@ def embed(name: str) -> str:
 
 def fill(page: str, folder: str | Path, src: str) -> str:
     """A page's HTML with a still picture in every explorable, for readers without scripts, and
-    the script that makes them alive; unchanged if there are none.
+    the script that makes them alive; unchanged if there are none.  Words in an explorable's place
+    are for those who read the source as a notebook, and go.
 
     folder: what `build` wrote; src: its address as seen from the page, such as "_static/live".
     Raises ValueError for an explorable that does not exist.
@@ -105,7 +108,7 @@ def fill(page: str, folder: str | Path, src: str) -> str:
             "yourself.)</figcaption></figure></noscript></div>"
         )
 
-    filled = EMPTY.sub(still, page)
+    filled = PLACE.sub(still, page)
     script = f'<script defer src="{src}/live.js"></script>'
     return filled.replace("</body>", f"{script}</body>", 1) if filled != page else page
 
@@ -134,9 +137,10 @@ def demo(out: str | Path, vlm: lib.VLM | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Frame:
-    """HTML that a notebook shows."""
+    """HTML that a notebook shows; as text, its title alone."""
 
-    html: str
+    title: str
+    html: str = field(repr=False)
 
     def _repr_html_(self) -> str:
         return self.html
@@ -149,11 +153,13 @@ def show(name: str, vlm: lib.VLM | None = None, height: int = 900) -> Frame:
     Raises ValueError for an unknown name and ModelError as `build`.
     """
     vlm = vlm or lib.load("mini", device="cpu")
+    pack.checkpoint(vlm)
     scripts = files(vlm, pack.extras(vlm) if name in NEED_EXTRAS else {})
     first = scripts.pop("live.js")
     inside = "".join(f"<script>{text}</script>" for text in [first, *scripts.values()])
-    page = html.escape(document(embed(name) + inside))
+    page, title = html.escape(document(embed(name) + inside)), EXPLORABLES[name]
     return Frame(
-        f'<iframe srcdoc="{page}" title="{EXPLORABLES[name]}" style="width: 100%; border: 0" '
-        f'height="{height}"></iframe>'
+        title,
+        f'<iframe srcdoc="{page}" title="{title}" style="width: 100%; border: 0" '
+        f'height="{height}">{UNTRUSTED}</iframe>',  # the words stay where the frame is taken away
     )

@@ -3,20 +3,8 @@
 //
 // States are Float32Arrays, row-major: visual (tokens, d), resid (seq, d).  Slot s of the residual stream is the
 // input of layer s; the last slot is the output of the last layer.
-import {
-  add,
-  copyRows,
-  each,
-  gate,
-  gelu,
-  geluTanh,
-  layerNorm,
-  rmsNorm,
-  rotations,
-  softmax,
-  turn,
-  turnRows,
-} from "./maths.js";
+import { add, copyRows, each, gate, gelu, geluTanh, normalise, rotations, softmax } from "./maths.js";
+import { turn, turnRows } from "./maths.js";
 import { makeMemory, padded } from "./matrix.js";
 import { readTensors } from "./safetensors.js";
 import { Tokenizer } from "./tokenizer.js";
@@ -35,7 +23,7 @@ export class Model {
     this.tokenizer = new Tokenizer(tokenizer);
     this.words = this.tokenizer.words;
     this.prompt = prompt;
-    this.image = this.tokenizer.words[config.image_token_index ?? config.image_token_id];
+    this.image = this.words[config.image_token_index ?? config.image_token_id];
     this.pixels = pixels;
     this.side = vision.image_size;
     this.patch = vision.patch_size;
@@ -48,21 +36,15 @@ export class Model {
 
   #load(tensors, { vision_config: vision, text_config: text, vision_feature_layer }, simd) {
     const rows = padded(this.tokens + TEXT, 8);
-    const widest = Math.max(
-      vision.hidden_size,
-      vision.intermediate_size,
-      text.hidden_size,
-      text.intermediate_size,
-      3 * this.patch ** 2,
-      text.num_attention_heads * text.head_dim,
-    );
-    let size = 10 * rows * widest + rows * rows;
-    for (const {
-      shape: [out, ...into],
-    } of Object.values(tensors))
-      size += into.length ? padded(out, 8) * into.reduce((a, b) => a * b) : 0;
+    const { num_attention_heads: heads, head_dim } = text;
+    const widths = [vision, text].flatMap((part) => [part.hidden_size, part.intermediate_size]);
+    const widest = Math.max(...widths, 3 * this.patch ** 2, heads * head_dim);
+    let size = rows * (10 * widest + rows); // the workplaces, then the weights
+    for (const { shape, data } of Object.values(tensors))
+      if (shape.length > 1) size += (data.length / shape[0]) * padded(shape[0], 8);
     const { F, alloc, product } = makeMemory(size, simd);
     Object.assign(this, { F, product, rows });
+
     const vector = (name) => {
       if (!tensors[name]) throw new Error(`the weights lack ${name}`);
       return tensors[name].data;
@@ -70,27 +52,23 @@ export class Model {
     // A weight (out, in) is kept as (in, out), so that states times weight is the kernel's a * b.
     const matrix = (name) => {
       const data = vector(name + ".weight"),
-        out = tensors[name + ".weight"].shape[0],
-        into = data.length / out;
-      const wide = padded(out, 8),
-        at = alloc(into * wide);
-      for (let r = 0; r < out; r++) for (let c = 0; c < into; c++) F[at + c * wide + r] = data[r * into + c];
-      return { at, into, out: wide, bias: tensors[name + ".bias"]?.data };
+        n = tensors[name + ".weight"].shape[0],
+        into = data.length / n,
+        out = padded(n, 8),
+        at = alloc(into * out);
+      for (let r = 0; r < n; r++) for (let c = 0; c < into; c++) F[at + c * out + r] = data[r * into + c];
+      return { at, into, out, bias: tensors[name + ".bias"]?.data };
     };
-    const attention = (name, out) => ({
-      q: matrix(name + "q_proj"),
-      k: matrix(name + "k_proj"),
-      v: matrix(name + "v_proj"),
-      o: matrix(name + out),
-    });
-    const norm = (name, eps) => ({
-      gain: vector(name + ".weight"),
-      shift: tensors[name + ".bias"]?.data,
-      eps,
-    });
+    const norm = (name, eps) => ({ gain: vector(name + ".weight"), shift: tensors[name + ".bias"]?.data, eps });
+    // heads: how many there are, how many of them share keys and values, how wide one is, and who sees whom.
+    const attention = (at, out, heads) => {
+      const [q, k, v, o] = ["q_proj", "k_proj", "v_proj", out].map((name) => matrix(at + name));
+      return { q, k, v, o, ...heads };
+    };
 
     const tower = "vision_tower.",
-      lm = "language_model.model.";
+      theirs = vision.num_attention_heads,
+      towerHeads = { heads: theirs, shared: 1, wide: vision.hidden_size / theirs, causal: false };
     this.patches = matrix(tower + "embeddings.patch_embedding");
     this.places = vector(tower + "embeddings.position_embedding.weight");
     const used = vision.num_hidden_layers + 1 + vision_feature_layer; // -1: the last layer's output, before its norm
@@ -98,35 +76,30 @@ export class Model {
       const at = `${tower}encoder.layers.${l}.`;
       return {
         first: norm(at + "layer_norm1", vision.layer_norm_eps),
-        attend: attention(at + "self_attn.", "out_proj"),
+        attend: attention(at + "self_attn.", "out_proj", towerHeads),
         second: norm(at + "layer_norm2", vision.layer_norm_eps),
         up: matrix(at + "mlp.fc1"),
         down: matrix(at + "mlp.fc2"),
       };
     });
-    this.towerHeads = {
-      heads: vision.num_attention_heads,
-      shared: 1,
-      wide: vision.hidden_size / vision.num_attention_heads,
-    };
     this.projector = [matrix("multi_modal_projector.linear_1"), matrix("multi_modal_projector.linear_2")];
+    const lm = "language_model.model.",
+      lmHeads = { heads, shared: heads / text.num_key_value_heads, wide: head_dim, causal: true };
     this.embedding = vector(lm + "embed_tokens.weight");
     this.decoder = Array.from({ length: this.layers }, (_, l) => {
       const at = `${lm}layers.${l}.`;
       return {
         first: norm(at + "input_layernorm", text.rms_norm_eps),
-        attend: attention(at + "self_attn.", "o_proj"),
+        attend: attention(at + "self_attn.", "o_proj", lmHeads),
         second: norm(at + "post_attention_layernorm", text.rms_norm_eps),
         gate: matrix(at + "mlp.gate_proj"),
         up: matrix(at + "mlp.up_proj"),
         down: matrix(at + "mlp.down_proj"),
       };
     });
-    const heads = text.num_attention_heads;
-    this.heads = { heads, shared: heads / text.num_key_value_heads, wide: text.head_dim };
     this.last = norm(lm + "norm", text.rms_norm_eps);
     this.unembed = matrix(text.tie_word_embeddings ? lm + "embed_tokens" : "language_model.lm_head");
-    this.rotation = rotations(rows, text.head_dim, text.rope_parameters.rope_theta);
+    this.rotation = rotations(rows, head_dim, text.rope_parameters.rope_theta);
     // The workplaces of a layer: x the stream, h its normed copy, the rest what the names say.
     this.room = { scores: alloc(rows * rows) };
     for (const name of ["x", "h", "q", "k", "v", "o", "mixed", "wide", "wider", "one"])
@@ -151,15 +124,7 @@ export class Model {
         }
     this.#linear(wide, this.patches, x, tokens);
     for (let i = 0; i < this.places.length; i++) F[x + i] += this.places[i];
-    for (const layer of this.tower) {
-      layerNorm(F, x, h, tokens, layer.first);
-      this.#attention(layer.attend, tokens, this.towerHeads, false);
-      layerNorm(F, x, h, tokens, layer.second);
-      this.#linear(h, layer.up, wide, tokens);
-      each(F, wide, tokens * layer.up.out, geluTanh);
-      this.#linear(wide, layer.down, o, tokens);
-      add(F, x, o, tokens * layer.down.out);
-    }
+    for (const layer of this.tower) this.#layer(layer, tokens);
     const [first, second] = this.projector;
     this.#linear(x, first, o, tokens);
     each(F, o, tokens * first.out, gelu);
@@ -187,12 +152,8 @@ export class Model {
     const resid = new Float32Array(ids.length * d),
       at = [];
     ids.forEach((id, i) => {
-      const from =
-        id === image
-          ? visual.subarray(at.length * d, (at.length + 1) * d)
-          : embedding.subarray(id * d, (id + 1) * d);
-      if (id === image) at.push(i);
-      resid.set(from, i * d);
+      const [states, row] = id === image ? [visual, at.push(i) - 1] : [embedding, id];
+      resid.set(states.subarray(row * d, (row + 1) * d), i * d);
     });
     return { resid, at };
   }
@@ -200,19 +161,10 @@ export class Model {
   /** The residual at slot + 1, from that at slot. */
   step(resid, slot) {
     const { F } = this,
-      { x, h, o, wide, wider } = this.room,
-      layer = this.decoder[slot],
-      seq = resid.length / this.d;
+      { x } = this.room;
     F.set(resid, x);
-    rmsNorm(F, x, h, seq, layer.first);
-    this.#attention(layer.attend, seq, this.heads, true);
-    rmsNorm(F, x, h, seq, layer.second);
-    this.#linear(h, layer.gate, wide, seq);
-    this.#linear(h, layer.up, wider, seq);
-    gate(F, wide, wider, seq * layer.up.out);
-    this.#linear(wide, layer.down, o, seq);
-    add(F, x, o, seq * this.d);
-    return F.slice(x, x + seq * this.d);
+    this.#layer(this.decoder[slot], resid.length / this.d);
+    return F.slice(x, x + resid.length);
   }
 
   /** Logits at the last position, from the residual at the last slot. */
@@ -220,12 +172,28 @@ export class Model {
     const { F, d } = this,
       { x, h, o } = this.room;
     F.set(resid.subarray(resid.length - d), x);
-    rmsNorm(F, x, h, 1, this.last);
+    normalise(F, x, h, 1, this.last);
     this.#linear(h, this.unembed, o, 1);
     return F.slice(o, o + this.words.length);
   }
 
   // --- their parts ---
+
+  /** The stream x of n states through one layer; in the language model's layers a gate opens what goes through. */
+  #layer(layer, n) {
+    const { F } = this,
+      { x, h, o, wide, wider } = this.room;
+    normalise(F, x, h, n, layer.first);
+    this.#attention(layer.attend, n);
+    normalise(F, x, h, n, layer.second);
+    this.#linear(h, layer.gate ?? layer.up, wide, n);
+    if (layer.gate) {
+      this.#linear(h, layer.up, wider, n);
+      gate(F, wide, wider, n * layer.up.out);
+    } else each(F, wide, n * layer.up.out, geluTanh);
+    this.#linear(wide, layer.down, o, n);
+    add(F, x, o, n * layer.down.out);
+  }
 
   /** to (n, out) = from (n, in) * weight + bias. */
   #linear(from, weight, to, n) {
@@ -236,35 +204,33 @@ export class Model {
       for (let r = 0; r < n; r++) for (let c = 0; c < bias.length; c++) F[to + r * out + c] += bias[c];
   }
 
-  /** x += attention(h), one head after the other; the language model's is causal and turns by position. */
-  #attention(layer, n, { heads, shared, wide }, causal) {
-    const { F } = this,
-      { x, h, q, k, v, o, mixed, scores, one } = this.room;
-    const n4 = padded(n, 4),
-      n8 = padded(n, 8),
-      [dq, dk, dv] = [layer.q.out, layer.k.out, layer.v.out];
-    const theirs = this.room.wide; // the keys of one head, each a column, then its values, each a row
-    this.#linear(h, layer.q, q, n);
-    this.#linear(h, layer.k, k, n);
-    this.#linear(h, layer.v, v, n);
+  /** x += attention(h), one head after the other; a causal one turns queries and keys by their position. */
+  #attention({ q, k, v, o, heads, shared, wide, causal }, n) {
+    const { F, room } = this,
+      [n4, n8] = [padded(n, 4), padded(n, 8)];
+    const theirs = room.wide; // the keys of one head, each a column, then its values, each a row
+    this.#linear(room.h, q, room.q, n);
+    this.#linear(room.h, k, room.k, n);
+    this.#linear(room.h, v, room.v, n);
     if (causal) {
-      turn(F, q, n, dq, wide, this.rotation);
-      turn(F, k, n, dk, wide, this.rotation);
+      turn(F, room.q, n, q.out, wide, this.rotation);
+      turn(F, room.k, n, k.out, wide, this.rotation);
     }
     for (let head = 0; head < heads; head++) {
       const to = head * wide,
         from = Math.floor(head / shared) * wide; // several heads may share keys and values
-      copyRows(F, q + to, dq, one, wide, n, wide);
-      turnRows(F, k + from, dk, theirs, n8, n, wide);
-      this.product(one, theirs, scores, n4, wide, n8);
-      for (let r = 0; r < n; r++) softmax(F, scores + r * n8, causal ? r + 1 : n, n8, 1 / Math.sqrt(wide));
-      copyRows(F, v + from, dv, theirs, wide, n, wide);
+      copyRows(F, room.q + to, q.out, room.one, wide, n, wide);
+      turnRows(F, room.k + from, k.out, theirs, n8, n, wide);
+      this.product(room.one, theirs, room.scores, n4, wide, n8);
+      for (let r = 0; r < n; r++)
+        softmax(F, room.scores + r * n8, causal ? r + 1 : n, n8, 1 / Math.sqrt(wide));
+      copyRows(F, room.v + from, v.out, theirs, wide, n, wide);
       F.fill(0, theirs + n * wide, theirs + n8 * wide); // what stood there may be no number
-      this.product(scores, theirs, one, n4, n8, wide);
-      copyRows(F, one, wide, mixed + to, layer.o.into, n, wide);
+      this.product(room.scores, theirs, room.one, n4, n8, wide);
+      copyRows(F, room.one, wide, room.mixed + to, o.into, n, wide);
     }
-    this.#linear(mixed, layer.o, o, n);
-    add(F, x, o, n * layer.o.out);
+    this.#linear(room.mixed, o, room.o, n);
+    add(F, room.x, room.o, n * o.out);
   }
 }
 

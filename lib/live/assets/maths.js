@@ -17,36 +17,20 @@ export const gelu = (z) => 0.5 * z * (1 + erf(z / Math.SQRT2));
 /** Abramowitz and Stegun 7.1.26: wrong by 1.5e-7 at most. */
 function erf(z) {
   const t = 1 / (1 + 0.3275911 * Math.abs(z));
-  const rest =
-    ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) *
-    t *
-    Math.exp(-z * z);
-  return z < 0 ? rest - 1 : 1 - rest;
+  const sum = (((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592;
+  return Math.sign(z) * (1 - sum * t * Math.exp(-z * z));
 }
 
-export function layerNorm(F, from, to, n, { gain, shift, eps }) {
+/** Normalised rows: where a norm has a shift, by mean and variance (LayerNorm); else by their size alone (RMSNorm). */
+export function normalise(F, from, to, n, { gain, shift, eps }) {
   const d = gain.length;
-  for (let r = 0; r < n; r++) {
-    const row = from + r * d,
-      out = to + r * d;
+  for (let row = from, out = to; row < from + n * d; row += d, out += d) {
     let mean = 0,
       square = 0;
-    for (let c = 0; c < d; c++) mean += F[row + c] / d;
+    if (shift) for (let c = 0; c < d; c++) mean += F[row + c] / d;
     for (let c = 0; c < d; c++) square += (F[row + c] - mean) ** 2 / d;
     const scale = 1 / Math.sqrt(square + eps);
-    for (let c = 0; c < d; c++) F[out + c] = (F[row + c] - mean) * scale * gain[c] + shift[c];
-  }
-}
-
-export function rmsNorm(F, from, to, n, { gain, eps }) {
-  const d = gain.length;
-  for (let r = 0; r < n; r++) {
-    const row = from + r * d,
-      out = to + r * d;
-    let square = 0;
-    for (let c = 0; c < d; c++) square += (F[row + c] * F[row + c]) / d;
-    const scale = 1 / Math.sqrt(square + eps);
-    for (let c = 0; c < d; c++) F[out + c] = F[row + c] * scale * gain[c];
+    for (let c = 0; c < d; c++) F[out + c] = (F[row + c] - mean) * scale * gain[c] + (shift ? shift[c] : 0);
   }
 }
 

@@ -3,12 +3,16 @@ import { KERNEL } from "./kernel.js";
 
 export const padded = (n, to) => Math.ceil(n / to) * to;
 
-/** Whether this browser has WebAssembly's 128-bit SIMD. */
-export function hasSimd() {
-  return typeof WebAssembly === "object" && WebAssembly.validate(kernelBytes());
-}
+const kernel = () => new WebAssembly.Module(Uint8Array.from(atob(KERNEL), (c) => c.charCodeAt(0)));
 
-const kernelBytes = () => Uint8Array.from(atob(KERNEL), (c) => c.charCodeAt(0));
+/** Whether this browser has WebAssembly's 128-bit SIMD, and this page may use it. */
+export function hasSimd() {
+  try {
+    return Boolean(kernel());
+  } catch {
+    return false;
+  }
+}
 
 /**
  * Room for `size` floats: F, the numbers; alloc(n), the index of n new ones (a multiple of 4: the kernel likes 16 bytes);
@@ -19,8 +23,7 @@ export function makeMemory(size, simd = hasSimd()) {
   let F, product;
   if (simd) {
     const memory = new WebAssembly.Memory({ initial: Math.ceil(size / 16384) + 1 }); // pages of 64 kB
-    const { mm } = new WebAssembly.Instance(new WebAssembly.Module(kernelBytes()), { js: { memory } })
-      .exports;
+    const { mm } = new WebAssembly.Instance(kernel(), { js: { memory } }).exports;
     F = new Float32Array(memory.buffer);
     product = (a, b, c, n, k, m) => mm(4 * a, 4 * b, 4 * c, n, k, m);
   } else {
@@ -41,21 +44,9 @@ export function makeMemory(size, simd = hasSimd()) {
 export function plainProduct(F, a, b, c, n, k, m) {
   for (let i = 0; i < n; i += 4)
     for (let j = 0; j < m; j += 2) {
-      let c0 = 0,
-        c1 = 0,
-        c2 = 0,
-        c3 = 0,
-        d0 = 0,
-        d1 = 0,
-        d2 = 0,
-        d3 = 0;
+      let c0 = 0, c1 = 0, c2 = 0, c3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
       for (let p = 0, pa = a + i * k, pb = b + j; p < k; p++, pa++, pb += m) {
-        const x = F[pb],
-          y = F[pb + 1];
-        const z0 = F[pa],
-          z1 = F[pa + k],
-          z2 = F[pa + 2 * k],
-          z3 = F[pa + 3 * k];
+        const x = F[pb], y = F[pb + 1], z0 = F[pa], z1 = F[pa + k], z2 = F[pa + 2 * k], z3 = F[pa + 3 * k];
         ((c0 += z0 * x), (c1 += z1 * x), (c2 += z2 * x), (c3 += z3 * x));
         ((d0 += z0 * y), (d1 += z1 * y), (d2 += z2 * y), (d3 += z3 * y));
       }
