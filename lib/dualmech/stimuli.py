@@ -228,8 +228,8 @@ def swap_pairs(
 ) -> list[Pair]:  # fmt: skip
     """Pairs for region swaps (paper Sec. 5.3; released criss_cross_patching/src/data.py).
 
-    The counterfactual shows the items in mirror order under the same question.  Seven colours,
-    drawn with repeats (published: six, without).  Targets: "clean" c0, "flipped" c2, the mirror's.
+    The counterfactual shows the same items in mirror order under the same question.
+    Targets: "clean" (answer unchanged, c0) and "flipped" (the mirror image's answer, c2).
     """
     out = []
     for c in _drawn_items(task, 3, n, seed, heldout, ((0, 1, 2),)):
