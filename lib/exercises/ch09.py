@@ -54,30 +54,30 @@ def crossing(answer):
     )
 
 
-# first tokens of three items of width 2 on a grid of 12: the accuracy, and what a wrong one missed
+# first tokens of three items, their width, the grid and the direction: the accuracy, and what a
+# wrong one missed
 CASES = [
-    ((1, 5, 9), "left", 1, "the first item lies in the left third, and the question is left: the "
-     "reader is right"),
-    ((1, 5, 9), "below", 1, "asked for right or below, the reader looks in the last third, and "
-     "the last item is the answer"),
-    ((9, 5, 1), "above", 0, "only the last item lies in the first third: the reader names it, and "
-     "is wrong"),
-    ((6, 8, 10), "left", 1 / 2, "no outer item lies in the left third: the reader tosses a coin"),
-    ((0, 6, 2), "left", 1 / 2, "both outer items lie in the left third: the reader tosses a coin"),
-    ((5, 1, 9), "left", 1 / 2, "the reference is never named: look at the two outer items only"),
-    ((3, 8, 10), "left", 1 / 2, "an item lies in the third that holds its middle, and not its "
-     "first token"),
+    ((1, 5, 9), 2, 12, "left", 1, "the first item alone lies in the first third, and it is the "
+     "answer: the reader is right"),
+    ((4, 6, 8), 2, 12, "below", 1, "asked for right or below, the reader looks at the last third: "
+     "the last item alone lies there, and it is the answer"),
+    ((6, 8, 10), 2, 12, "left", 1 / 2, "no outer item lies in the first third: the reader tosses "
+     "a coin"),
+    ((0, 2, 4), 2, 12, "above", 1, "the reader never names the reference: count the two outer "
+     "items only"),
+    ((0, 2, 4), 2, 24, "left", 1 / 2, "on a grid of 24 both outer items lie in the first third: "
+     "the reader tosses a coin"),
+    ((4, 7, 10), 3, 16, "left", 1 / 2, "an item lies in the third that holds its middle, and not "
+     "its first token"),
+    ((2, 7, 13), 3, 16, "right", 1, "the last item alone lies in the last third of 16 tokens: "
+     "the thirds depend on `grid`, and the middle on `wide`"),
 ]  # fmt: skip
 
 
 @exercise("9.2")
 def thirds(answer):
-    for starts, direction, wanted, told in CASES:
-        call = f"thirds({starts}, 2, 12, {direction!r})"
-        given = _number(answer(starts, 2, 12, direction), call)
+    for starts, wide, grid, direction, wanted, told in CASES:
+        call = f"thirds({starts}, {wide}, {grid}, {direction!r})"
+        given = _number(answer(starts, wide, grid, direction), call)
         require(0 <= given <= 1, f"{call} gave {given:.3g}: an accuracy lies between 0 and 1")
         require(math.isclose(given, wanted), f"{call} gave {given:.3g}: {told}")
-    require(
-        math.isclose(float(answer((2, 7, 13), 3, 16, "right")), 1),
-        "on a grid of 16 it is wrong: the thirds depend on `grid` and the middle on `wide`",
-    )

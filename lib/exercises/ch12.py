@@ -1,4 +1,4 @@
-"""Checks of chapter 12: one run counted four ways, and the line that an accuracy must beat."""
+"""Checks of the page with the pencil: a run counted four ways, and the line to beat."""
 
 from __future__ import annotations
 

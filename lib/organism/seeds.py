@@ -2,7 +2,7 @@
 
 Trains both objectives from another seed, with a shorter recipe (no unnamed items in stage 2, no
 stage 3), into the folder OUT; a stopped run goes on where it was. Measures them and the shipped
-models as chapter 13 does, and writes data/results/seeds.json, which chapters 12 and 13 show.
+models as chapter 13 does, and writes data/results/seeds.json, which chapters 13 and 15 show.
 """
 
 from __future__ import annotations

@@ -68,34 +68,37 @@ def test_a_crossing_is_right():
 
 
 def reader(
-    coin=0.5, both=0.5, wrong=0.0, middle=0.5, last=2, named=(0, 2), grid_of=lambda grid: grid
+    coin=0.5, both=0.5, middle=0.5, last=2, named=(0, 2), wide_of=None, grid_of=lambda grid: grid
 ):
     """thirds as a student might write it."""
 
     def thirds(starts, wide, grid, direction):
+        wide = wide_of or wide
         lie = [int(3 * (s + middle * wide) / grid_of(grid)) for s in starts]
-        asked, answer = (0, 0) if direction in ("left", "above") else (last, 2)
+        asked = 0 if direction in ("left", "above") else last
         inside = [k for k in named if lie[k] == asked]
-        if not inside:
-            return coin
-        if len(inside) > 1:
-            return both
-        return 1.0 if inside == [answer] else wrong
+        return (coin, 1.0, both, both)[len(inside)]
 
     return thirds
+
+
+def at_the_end_it_wins(starts, wide, grid, direction):
+    """Takes the third of the whole row, and not of each item."""
+    return float(starts[0] < grid / 3 if direction in ("left", "above") else starts[2] > grid / 2)
 
 
 WRONG_THIRDS = {
     "not done yet": lambda *given: None,
     "between 0 and 1": lambda *given: 50.0,
-    "the reader is right": reader(last=2, named=(2,)),
-    "looks in the last third": reader(last=0),
-    "names it, and is wrong": reader(wrong=0.5),
-    "no outer item lies in the left third": reader(coin=0.0),
+    "it should give one number": lambda starts, *rest: [1.0] * len(starts),
+    "first third, and it is the answer": reader(named=(2,)),
+    "looks at the last third": reader(last=0),
+    "no outer item lies in the first third": reader(coin=0.0),
+    "gave 0: no outer item": at_the_end_it_wins,
     "both outer items lie": reader(both=1.0),
-    "the reference is never named": reader(named=(0, 1, 2)),
+    "never names the reference": reader(named=(0, 1, 2)),
     "holds its middle": reader(middle=0),
-    "on a grid of 16": reader(grid_of=lambda grid: 12),
+    "the thirds depend on `grid`": reader(grid_of=lambda grid: 12 if grid == 16 else grid),
 }
 
 
