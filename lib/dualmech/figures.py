@@ -1,5 +1,4 @@
-"""How a figure reaches the reader (all chapters): one look, and never without words for who cannot
-see it."""
+"""How a figure reaches the reader (all chapters): one look, and never without words."""
 
 import base64
 import html
@@ -66,8 +65,7 @@ class Shown:
         plain = "color:inherit;font:inherit;text-align:left"
         caption = html.escape(self.caption or "")
         words = f'<figcaption style="{plain}">{caption}</figcaption>' if caption else ""
-        # The white card keeps black ink readable on dark pages; `dark-light` stops the book's
-        # theme from dimming it.
+        # A white card keeps black ink readable on dark pages; `dark-light`: not to be dimmed.
         style = "max-width:100%;height:auto;background:#fff;border-radius:6px"
         figure = (
             f'<figure style="margin:1em 0"><img class="dark-light" width="{self.width}" '
