@@ -63,17 +63,20 @@ def hand_swap(region, vertical, seed):
         "strip": (cells[:, :4], cells[:, 8:]),
         "object": (cells[5:7, 1:3], cells[5:7, 9:11]),
         "whole": (cells, cells[:, ::-1]),
-        "random": (None, None),
-    }[region]
+    }.get(region, (None, None))
     if region == "random":
         rng = np.random.RandomState(seed)
         return rng.permutation(144)[:96], rng.permutation(144)[:96]
+    if region == "scattered":  # the token at the same place counted from the other end
+        some = np.random.RandomState(seed).permutation(144)[:96]
+        cells = np.arange(144).reshape(12, 12)
+        return some, (cells[::-1] if vertical else cells[:, ::-1]).ravel()[some]
     if region == "whole":
         return first.ravel(), last.ravel()
     return np.r_[first.ravel(), last.ravel()], np.r_[last.ravel(), first.ravel()]
 
 
-@pytest.mark.parametrize("region", ["strip", "object", "random", "whole"])
+@pytest.mark.parametrize("region", ["strip", "object", "scattered", "random", "whole"])
 @pytest.mark.parametrize("direction", ["left", "below"])
 def test_swap(vlm, region, direction):
     pairs = S.swap_pairs("shapes", direction, 3, seed=2)

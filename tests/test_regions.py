@@ -123,6 +123,7 @@ def test_counts(family, strip, item, vertical):
         assert swap.target.min() >= 0 and swap.target.max() < grid * grid
         assert swap.source.min() >= 0 and swap.source.max() < grid * grid
     assert (n["object"], n["strip"], n["random"], n["whole"]) == (item, strip, strip, grid * grid)
+    assert n["scattered"] == strip
     assert n["background"] < strip
 
 
@@ -141,7 +142,7 @@ def test_background_has_no_token_of_an_item(family, vertical):
 
 
 @pytest.mark.parametrize("vertical", [False, True])
-@pytest.mark.parametrize("region", ["strip", "object", "background", "whole"])
+@pytest.mark.parametrize("region", ["strip", "object", "background", "scattered", "whole"])
 def test_a_swap_never_changes_what_a_token_shows(region, vertical):
     clean = S.row_of((RED, GREEN, BLUE), vertical, full=True)
     mirror = S.row_of((BLUE, GREEN, RED), vertical, full=True)
@@ -164,6 +165,7 @@ def test_swaps_and_cells_by_hand_on_a_grid_that_is_no_square():
     assert pairs["background"] == [(0, 4), (10, 14), (4, 0), (14, 10)]
     assert pairs["whole"] == [(5 * r + c, 5 * r + 4 - c) for r in range(3) for c in range(5)]
     assert pairs["layout"] == [(t, t) for t in range(15) if t not in (5, 7, 9)]
+    assert set(pairs["scattered"]) < set(pairs["whole"]) and len(pairs["scattered"]) == 6
     assert len(pairs["random"]) == 6 and all(0 <= t < 15 for pair in pairs["random"] for t in pair)
     assert R.swap("whole", picture, (3, 5), True).source.tolist()[:5] == [10, 11, 12, 13, 14]
     for where, tokens in (("all", range(15)), ("object", (5, 7, 9)),
@@ -173,6 +175,8 @@ def test_swaps_and_cells_by_hand_on_a_grid_that_is_no_square():
 
 def test_random_swaps_come_from_their_seed():
     first, again, other = (R.swap("random", three(), 12, False, seed=s) for s in (1, 1, 2))
+    mirrored = R.swap("scattered", three(), 12, False, seed=1)
+    assert np.array_equal(mirrored.target, first.target)
     assert np.array_equal(first.target, again.target)
     assert np.array_equal(first.source, again.source)
     assert not np.array_equal(first.target, other.target)
@@ -182,8 +186,8 @@ def test_random_swaps_come_from_their_seed():
 @pytest.mark.parametrize(
     ("words", "do"),
     [
-        ("unknown region 'corner'; known: strip, object, background, random, whole, layout",
-         lambda: R.swap("corner", three(), 12, False)),
+        ("unknown region 'corner'; known: strip, object, background, scattered, random, "
+         "whole, layout", lambda: R.swap("corner", three(), 12, False)),
         ("2 targets but 1 sources", lambda: R.Swap(np.array([1, 2]), np.array([3]))),
         ("a token is written twice", lambda: R.Swap(np.array([1, 1]), np.array([2, 3]))),
     ],

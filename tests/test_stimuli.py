@@ -170,6 +170,22 @@ def test_swap_pairs(task, direction):
         assert pair.clean.answer == first.answer and pair.counterfactual.answer == last.answer
 
 
+@pytest.mark.parametrize("task, trios", [("squares", 35), ("shapes", 20), ("objects", 56)])
+def test_each_trio_once(task, trios):
+    """C(7, 3), C(6, 3) and C(8, 3) pairs, none of which shows what another one shows."""
+    names = [frozenset(p.clean.candidates) for p in S.swap_pairs(task, "left", None)]
+    assert len(names) == len(set(names)) == trios
+    orders = [p.clean.candidates for p in S.swap_pairs(task, "left", None)]
+    assert orders == [p.clean.candidates for p in S.swap_pairs(task, "below", None)]
+    assert orders != [p.clean.candidates for p in S.swap_pairs(task, "left", None, seed=1)]
+    unseen = S.swap_pairs(task, "left", None, heldout=True)
+    assert [p.clean.candidates for p in unseen] == [
+        p.clean.candidates
+        for p in S.swap_pairs(task, "left", None)
+        if S.is_heldout(p.clean.stimulus.items)
+    ]
+
+
 @pytest.mark.parametrize("make", [S.last_token_pairs, S.swap_pairs])
 def test_pairs_come_from_their_seed(make):
     def names(seed):

@@ -135,8 +135,7 @@ def sweep(
 
 
 def _targets(pairs: list) -> list[list[str]]:
-    """The target answers of each pair, in the first pair's order.  Raises ValueError where pairs
-    have other targets."""
+    """The target answers of each pair, in the first pair's order, or ValueError if they differ."""
     names = list(pairs[0].targets)
     for pair in pairs:
         if set(pair.targets) != set(names):

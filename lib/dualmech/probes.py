@@ -88,8 +88,7 @@ def matched_null(
 ) -> Float[Tensor, "*batch d_model"]:
     """States moved along one random direction, by as much (in norm) as `changed` moved each.
 
-    The sign of each token's move is that of its own projection on the direction, as it is in
-    projection scaling.
+    Each token's move has the sign of its own projection on the direction, as in projection scaling.
     """
     generator = torch.Generator().manual_seed(seed)
     w = torch.randn(states.shape[-1], generator=generator).to(states)

@@ -1,5 +1,4 @@
-"""Which token positions an object, a strip or the background are, and swaps between them
-(chapters 1 to 3 and 5 to 15).
+"""Which tokens an object, a strip or the background are, and swaps between them (chapters 1 to 15).
 
 A token is its raster index in the token grid: row * columns + column.  Sources: paper
 Sec. 5.3; released criss_cross_patching/src/regions.py.
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Grid = int | tuple[int, int]  # (rows, columns), or one number for a square
-REGIONS = ("strip", "object", "background", "random", "whole", "layout")
+REGIONS = ("strip", "object", "background", "scattered", "random", "whole", "layout")
 
 
 def tokens_of(box, px: int, cols: int, share: float = 0.25) -> np.ndarray:
@@ -75,12 +74,13 @@ class Swap:
 def swap(region: str, stimulus, grid: Grid, vertical: bool, seed: int = 0) -> Swap:
     """The swap of a region between an image of three items in a row and its mirror order.
 
-    "object": the outer items' own tokens; "strip": their bands; "background": the bands without any
-    token that an item covers; "random": as many tokens as the two strips, drawn from the whole grid
-    and paired at random (the count-matched control); "whole": the mirrored image's grid flipped
-    back, so that every token stays under the same content; "layout": every token that no item
-    covers, each from the *same* place of the mirrored image, so that its own place stays right and
-    only what it says of the items around it changes.  Raises ValueError for an unknown region.
+    "object": the outer items' own tokens; "strip": their bands; "background": the bands
+    without any token that an item covers; "whole": the mirrored image's grid flipped back, so
+    that every token stays under the same content; "scattered": as many tokens of it as the two
+    strips have, drawn at random (the count-matched control); "random": as many, drawn and paired
+    at random, which moves contents, too; "layout": every token that no item covers, each from the
+    *same* place of the mirrored image, so that its own place stays right and only what it says of
+    the items around it changes.  Raises ValueError for an unknown region.
     """
     if region not in REGIONS:
         raise ValueError(f"unknown region {region!r}; known: {', '.join(REGIONS)}")
@@ -88,12 +88,14 @@ def swap(region: str, stimulus, grid: Grid, vertical: bool, seed: int = 0) -> Sw
     free = ~np.isin(every.reshape(-1), np.concatenate([[], *own]))
     if region == "layout":
         return Swap(np.flatnonzero(free), np.flatnonzero(free))
+    flipped = np.flip(every, 0 if vertical else 1).reshape(-1)
     if region == "whole":
-        return Swap(every.reshape(-1), np.flip(every, 0 if vertical else 1).reshape(-1))
+        return Swap(every.reshape(-1), flipped)
     first, last = (strip(place, vertical, grid) for place in (0, 2))
-    if region == "random":
+    if region in ("scattered", "random"):
         rng, n = np.random.RandomState(seed), len(first) + len(last)
-        return Swap(rng.permutation(every.size)[:n], rng.permutation(every.size)[:n])
+        some = rng.permutation(every.size)[:n]
+        return Swap(some, rng.permutation(every.size)[:n] if region == "random" else flipped[some])
     if region == "object":
         first, last = own[0], own[2]
     if region == "background":

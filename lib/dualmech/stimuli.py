@@ -11,7 +11,7 @@ import warnings
 import zlib
 from dataclasses import dataclass, replace
 from importlib import import_module
-from itertools import permutations
+from itertools import combinations, islice, permutations
 
 import numpy as np
 from PIL import Image
@@ -218,13 +218,14 @@ def last_token_pairs(
 
 
 def swap_pairs(
-    task: str, direction: str, n: int, seed: int = 0, geometry: Geometry = MINI,
+    task: str, direction: str, n: int | None, seed: int = 0, geometry: Geometry = MINI,
     heldout: bool | None = None,
 ) -> list[Pair]:  # fmt: skip
     """Pairs for region swaps (paper Sec. 5.3; released criss_cross_patching/src/data.py).
 
-    The counterfactual shows the same items in mirror order under the same question.
-    Targets: "clean" (answer unchanged, c0) and "flipped" (the mirror image's answer, c2).
+    The counterfactual shows the items in mirror order under the same question.  Seven colours,
+    drawn with repeats (published: six, without).  Targets: "clean" c0, "flipped" c2, the mirror's.
+    n: how many are drawn; None: each trio of items once, so that no two pairs show the same items.
     """
     out = []
     for c in _drawn_items(task, 3, n, seed, heldout, ((0, 1, 2),)):
@@ -233,18 +234,22 @@ def swap_pairs(
     return out
 
 
-def _drawn_items(task: str, many: int, n: int, seed: int, heldout, images) -> list[tuple]:
-    """n draws of distinct items, of which each image (indices) is held out as asked."""
-    rng, items, out = np.random.RandomState(seed), task_items(task), []
-    if task == "squares":
-        items.append(drawing.Item("square", "orange"))
-    for _ in range(1000 * n):
-        if len(out) == n:
-            return out
-        c = tuple(items[i] for i in rng.permutation(len(items))[:many])
-        if heldout is None or all(is_heldout([c[i] for i in image]) == heldout for image in images):
-            out.append(c)
-    raise ValueError(f"fewer than {n} pairs of {task!r} fit heldout={heldout}")
+def _drawn_items(task: str, many: int, n: int | None, seed: int, heldout, images) -> list[tuple]:
+    """n draws of distinct items, of which each image (indices) is held out as asked; n None: each
+    set of items once, in a random order."""
+    rng, items = np.random.RandomState(seed), task_items(task)
+    items += [drawing.Item("square", "orange")] if task == "squares" else []
+
+    def fits(c):
+        return heldout is None or all(is_heldout([c[i] for i in x]) == heldout for x in images)
+
+    if n is None:
+        every = [tuple(c[i] for i in rng.permutation(many)) for c in combinations(items, many)]
+        return [every[i] for i in rng.permutation(len(every)) if fits(every[i])]
+    draws = (tuple(items[i] for i in rng.permutation(len(items))[:many]) for _ in range(1000 * n))
+    if len(out := list(islice(filter(fits, draws), n))) < n:
+        raise ValueError(f"fewer than {n} pairs of {task!r} fit heldout={heldout}")
+    return out
 
 
 def __getattr__(name: str):

@@ -80,8 +80,7 @@ def _feed(digest, part) -> None:
 
 
 def _ours(function: Callable) -> bool:
-    """Whether a function's name tells it: it is of a module that `code_version` covers, and not
-    made in a call."""
+    """Whether its name tells a function: of a module in `code_version`, and not made in a call."""
     package, _, module = function.__module__.partition(".")
     return package == "dualmech" and module not in SHOWING and "<" not in function.__qualname__
 

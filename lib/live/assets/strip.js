@@ -4,7 +4,7 @@ import { chart } from "./chart.js";
 import { ask } from "./client.js";
 import { bars, buttons, choice, slider } from "./controls.js";
 import { h, percent } from "./elements.js";
-import { free, random, range, shuffled, strip, tokensOf } from "./scene.js";
+import { flipped, free, random, range, shuffled, strip, tokensOf } from "./scene.js";
 import { DIRECTIONS, drawn, trial, vertical } from "./trial.js";
 
 const REGIONS = {
@@ -27,7 +27,8 @@ const START = {
 
 /**
  * The swap of a region: {to, of}, tokens to overwrite and those of the mirrored picture that they are taken from.  A token
- * of an outer strip is taken from the same place of the other outer strip; one of the middle strip from its own place.
+ * of an outer strip is taken from the same place of the other outer strip; one of the middle strip from its own place; a
+ * random one from its mirrored place, where the mirrored picture shows the same.
  */
 export function swap(kit, { direction, region, painted, seed }, scene) {
   const along = vertical(direction),
@@ -46,10 +47,9 @@ export function swap(kit, { direction, region, painted, seed }, scene) {
     return { to: [...one, ...other], of: [...other, ...one] };
   }
   if (region === "random") {
-    const uniform = random(seed),
-      n = first.length + last.length,
-      all = range(kit.grid ** 2);
-    return { to: shuffled(all, uniform).slice(0, n), of: shuffled(all, uniform).slice(0, n) };
+    const some = shuffled(range(kit.grid ** 2), random(seed)).slice(0, first.length + last.length);
+    const home = flipped(kit, along);
+    return { to: some, of: some.map((token) => home[token]) };
   }
   return { to: [], of: [] };
 }
