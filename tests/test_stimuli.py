@@ -1,6 +1,7 @@
 """Canvases, tasks and counterfactual pairs, against the paper's released geometry."""
 
 import hashlib
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -134,7 +135,7 @@ def test_the_answer_is_where_the_question_looks(task):
 def test_last_token_pairs(task, direction):
     opposite = {"left": "right", "right": "left", "above": "below", "below": "above"}[direction]
     pairs = S.last_token_pairs(task, direction, 20, seed=3)
-    assert len(pairs) == 20 and len({p.clean.stimulus.items for p in pairs}) > 10
+    assert len(pairs) == 20
     for pair in pairs:
         clean, other = pair.clean.stimulus.items, pair.counterfactual.stimulus.items
         if direction in ("right", "below"):
@@ -170,13 +171,13 @@ def test_swap_pairs(task, direction):
         assert pair.clean.answer == first.answer and pair.counterfactual.answer == last.answer
 
 
-@pytest.mark.parametrize("task, trios", [("squares", 35), ("shapes", 20), ("objects", 56)])
+@pytest.mark.parametrize("task, trios", [("squares", 20), ("shapes", 20), ("objects", 56)])
 def test_each_trio_once(task, trios):
-    """C(7, 3), C(6, 3) and C(8, 3) pairs, none of which shows what another one shows."""
+    """C(6, 3) or C(8, 3) pairs, none of which shows what another one shows."""
     names = [frozenset(p.clean.candidates) for p in S.swap_pairs(task, "left", None)]
     assert len(names) == len(set(names)) == trios
     orders = [p.clean.candidates for p in S.swap_pairs(task, "left", None)]
-    assert orders == [p.clean.candidates for p in S.swap_pairs(task, "below", None)]
+    assert orders == [p.clean.candidates[::-1] for p in S.swap_pairs(task, "below", None)]
     assert orders != [p.clean.candidates for p in S.swap_pairs(task, "left", None, seed=1)]
     unseen = S.swap_pairs(task, "left", None, heldout=True)
     assert [p.clean.candidates for p in unseen] == [
@@ -192,12 +193,93 @@ def test_pairs_come_from_their_seed(make):
         return [p.clean.stimulus.items for p in make("objects", "left", 10, seed)]
 
     assert names(1) == names(1) != names(2)
-    many = make("squares", "left", 40)
-    assert any("orange" in p.clean.candidates for p in many), "the pool of pairs has orange"
     for kept in (True, False):
         for pair in make("objects", "left", 10, heldout=kept):
             assert S.is_heldout(pair.clean.stimulus.items) == kept
             assert S.is_heldout(pair.counterfactual.stimulus.items) == kept
+
+
+def test_no_pair_comes_twice():
+    for direction in S.DIRECTIONS:
+        every = S.swap_pairs("squares", direction, 120)
+        assert len({p.clean.stimulus.items for p in every}) == 120 == 6 * 5 * 4
+    several = S.last_token_pairs("shapes", "left", 500)
+    shown = {(p.clean.stimulus.items, p.counterfactual.stimulus.items) for p in several}
+    assert len(shown) == 500
+    with pytest.raises(ValueError, match="fewer than 121 pairs of 'squares' .*: 120 do$"):
+        S.swap_pairs("squares", "left", 121)
+
+
+def used(pairs):
+    return {i.answer for p in pairs for t in (p.clean, p.counterfactual) for i in t.stimulus.items}
+
+
+def test_only_the_last_token_pairs_of_squares_show_orange():
+    six = {"red", "green", "blue", "black", "brown", "gray"}
+    assert used(S.last_token_pairs("squares", "left", 40)) == six | {"orange"}
+    assert used(S.swap_pairs("squares", "left", 40)) == six
+    assert used(S.last_token_pairs("shapes", "left", 40)) == six
+
+
+def test_the_first_pairs_are_those_of_the_paper():
+    """Of Qwen2-VL-7B's committed lists; "right" shows the tuple mirrored."""
+    swaps = [("black", "gray", "red"), ("blue", "brown", "black"), ("black", "blue", "gray"),
+             ("blue", "brown", "green")]  # fmt: skip
+    for direction in S.DIRECTIONS:
+        pairs = S.swap_pairs("squares", direction, 4)
+        turn = -1 if direction in ("right", "below") else 1
+        assert [tuple(p.clean.candidates[::turn]) for p in pairs] == swaps
+    pairs = S.last_token_pairs("squares", "left", 2)
+    shown = [(p.clean.candidates, p.counterfactual.candidates) for p in pairs]
+    assert shown == [
+        (["orange", "black", "gray"], ["green", "black", "red"]),
+        (["brown", "black", "gray"], ["green", "black", "blue"]),
+    ]
+
+
+def test_pixtral_is_shown_orange_for_brown_and_no_bomb():
+    pixtral = S.GEOMETRIES["pixtral"]
+    assert [len(S.trials(task, pixtral)) for task in S.TASKS] == [480, 480, 840]
+    squares = {i.colour for i in S.task_items("squares", pixtral)}
+    assert squares == {"red", "green", "blue", "black", "orange", "gray"}
+    assert drawing.Item("cross", "orange") in S.task_items("shapes", pixtral)
+    assert "bomb" not in used(S.swap_pairs("objects", "left", 100, geometry=pixtral))
+    assert "brown" not in used(S.swap_pairs("squares", "left", 100, geometry=pixtral))
+    assert len(used(S.last_token_pairs("squares", "left", 100, geometry=pixtral))) == 7
+    assert S.task_items("objects", S.GEOMETRIES["gemma3"]) == S.task_items("objects")
+
+
+@dataclass
+class Knows:
+    """Answers right unless a word that it misses is the answer."""
+
+    missed: tuple[str, ...]
+    geometry: S.Geometry = S.MINI
+    asked: int = 0
+
+    def __call__(self, trials):
+        self.asked += len(trials)
+        return ["heart" if t.answer in self.missed else t.answer for t in trials]
+
+
+@pytest.mark.parametrize(("kind", "make"), [("swap", S.swap_pairs),
+                                            ("last token", S.last_token_pairs)])  # fmt: skip
+def test_answered_pairs_are_topped_up(kind, make):
+    def shown(pairs):
+        return [(p.clean.stimulus.items, p.counterfactual.stimulus.items) for p in pairs]
+
+    sure, partly, blind = Knows(()), Knows(("black", "blue")), Knows(drawing.SQUARE_COLOURS)
+    found = S.answered_pairs(sure, kind, "squares", "above", answers=sure)
+    assert shown(found) == shown(make("squares", "above", 50))
+    found = S.answered_pairs(partly, kind, "squares", "above", n=30, answers=partly)
+    every = make("squares", "above", 120)
+    kept = [p for p in every
+            if not {p.clean.answer, p.counterfactual.answer} & {"black", "blue"}]  # fmt: skip
+    assert shown(found) == shown(kept[:30]) and len(found) == 30
+    assert S.answered_pairs(blind, "swap", "squares", "left", answers=blind) == []
+    assert blind.asked == 240, "each of the 120 pairs once"
+    with pytest.raises(ValueError, match="unknown kind of pairs 'strip'; known: last token, swap"):
+        S.answered_pairs(sure, "strip", "squares", "left", answers=sure)
 
 
 # --- held out ------------------------------------------------------------------------

@@ -422,7 +422,7 @@ def scaling(vlm, n: int) -> dict[str, list[dict]]:
         call = empty_store()(partial(E.sweep, model, pairs, E.swap("strip"), slots))
         return _best(call, model.device, 2) / len(pairs)
 
-    pairs = S.swap_pairs("squares", "left", max(n, 128), seed=0)
+    pairs = S.swap_pairs("objects", "left", max(n, 128), seed=0)
     out = {"items": [], "slots": [], "layers": [], "tokens": []}
     for items in (1, 2, 4, 8, 16, 32, 64, 128):
         out["items"].append({"at": items, "seconds": per_item(vlm, pairs[:items])})

@@ -81,7 +81,7 @@ def blank_rows(vlm: VLM, tasks=S.TASKS) -> Iterator[dict]:
     for task in tasks:
         trials = S.trials(task, vlm.geometry, heldout=True)
         right = _hits(vlm.answer([blank] * len(trials), [t.question for t in trials]), trials)
-        chance = 1 / (len(S.task_items(task)) - 1)  # any item but the reference
+        chance = 1 / (len(S.task_items(task, vlm.geometry)) - 1)  # any item but the reference
         yield _row("d", f"{task}, blank image", "all", share(right), f"low <= {chance:.3f}")
 
 

@@ -3,15 +3,18 @@
 Sources: canvas geometry, item sets and prompts follow the paper's released code (Sec. 3.1 and
 Table 4; `data/paper.json` has the details).  Draws come from a seeded `numpy.random.RandomState`,
 whose stream is frozen by NumPy's policy, so that a seed gives the same bytes on every machine.
+Pairs alone come from a `random.Random`, as the authors' do: seed 0 begins with their tuples.
 """
 
 from __future__ import annotations
 
+import random
 import warnings
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
-from itertools import combinations, islice, permutations
+from itertools import islice, permutations
 
 import numpy as np
 from PIL import Image
@@ -93,14 +96,15 @@ class Trial:
         return [item.answer for item in self.stimulus.items]
 
 
-def task_items(task: str) -> list[drawing.Item]:
-    """The items of a task.  Raises ValueError for an unknown task."""
+def task_items(task: str, geometry: Geometry = MINI) -> list[drawing.Item]:
+    """The items of a task on this canvas.  Raises ValueError for an unknown task."""
+    colours = ["orange" if c in geometry.without else c for c in drawing.SQUARE_COLOURS]
     if task == "squares":
-        return [drawing.Item("square", c) for c in drawing.SQUARE_COLOURS]
+        return [drawing.Item("square", c) for c in colours]
     if task == "shapes":
-        return [drawing.Item(s, c) for s, c in drawing.SHAPE_PAIRS]
+        return [drawing.Item(s, c) for s, c in zip(drawing.SHAPES, colours, strict=True)]
     if task == "objects":
-        return [drawing.Item(o) for o in drawing.OBJECTS]
+        return [drawing.Item(o) for o in drawing.OBJECTS if o not in geometry.without]
     raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
 
 
@@ -142,11 +146,11 @@ def trial(items, direction: str, task: str, geometry: Geometry = MINI) -> Trial:
 
 
 def trials(task: str, geometry: Geometry = MINI, heldout: bool | None = None) -> list[Trial]:
-    """Every ordered triple x four directions (480, 480, 1344 trials; paper Sec. 3.1).
+    """Every ordered triple x four directions (480, 480, 1344 trials; Pixtral 840 in the last).
 
     heldout: keep only triples the shipped models never saw (True) or could see (False).
     """
-    triples = permutations(task_items(task), 3)
+    triples = permutations(task_items(task, geometry), 3)
     kept = [t for t in triples if heldout is None or is_heldout(t) == heldout]
     return [trial(t, d, task, geometry) for d in DIRECTIONS for t in kept]
 
@@ -197,59 +201,95 @@ class Pair:
     targets: dict[str, str]
 
 
+DRAWS = 2000  # tuples that are drawn at most, as in the released build_cf_pairs.py
+
+
 def last_token_pairs(
     task: str, direction: str, n: int, seed: int = 0, geometry: Geometry = MINI,
     heldout: bool | None = None,
 ) -> list[Pair]:  # fmt: skip
-    """Pairs for last-token patching (paper Sec. 5.1; released last_token_exp/src/data.py).
+    """n different pairs for last-token patching (paper Sec. 5.1; released last_token_exp).
 
     Five distinct items c0..c4, reference c1.  For left and above: clean (c0, c1, c2) and
     counterfactual (c4, c1, c3) with the opposite question, so that its answer is c3.  For
     right and below both images are mirrored.  Targets: "clean" c0, "ordering" c2 (the clean
-    image's item at the counterfactual answer's place), "attribute" c3.
+    image's item at the counterfactual answer's place), "attribute" c3.  The squares have seven
+    colours, as the published pairs do.
     """
-    turn, out = -1 if direction in ("right", "below") else 1, []
-    for c in _drawn_items(task, 5, n, seed, heldout, ((0, 1, 2), (4, 1, 3))):
-        clean, other = (c[0], c[1], c[2])[::turn], (c[4], c[1], c[3])[::turn]
-        targets = {"clean": c[0].answer, "ordering": c[2].answer, "attribute": c[3].answer}
-        asked = trial(clean, direction, task, geometry)
-        out.append(Pair(asked, trial(other, OPPOSITE[direction], task, geometry), targets))
-    return out
+    return _first(n, _last_token_pairs(task, direction, seed, geometry, heldout), task, heldout)
 
 
 def swap_pairs(
     task: str, direction: str, n: int | None, seed: int = 0, geometry: Geometry = MINI,
     heldout: bool | None = None,
 ) -> list[Pair]:  # fmt: skip
-    """Pairs for region swaps (paper Sec. 5.3; released criss_cross_patching/src/data.py).
+    """n different pairs for region swaps (paper Sec. 5.3; released criss_cross_patching).
 
-    The counterfactual shows the items in mirror order under the same question.  Seven colours,
-    drawn with repeats (published: six, without).  Targets: "clean" c0, "flipped" c2, the mirror's.
-    n: how many are drawn; None: each trio of items once, so that no two pairs show the same items.
+    The counterfactual shows the same items in mirror order under the same question.
+    Targets: "clean" (answer unchanged, c0) and "flipped" (the mirror image's answer, c2).
+    n None: each trio of items once, so that no two pairs show the same items.
     """
-    out = []
-    for c in _drawn_items(task, 3, n, seed, heldout, ((0, 1, 2),)):
-        clean, other = (trial(x, direction, task, geometry) for x in (c, c[::-1]))
-        out.append(Pair(clean, other, {"clean": clean.answer, "flipped": other.answer}))
-    return out
+    return _first(n, _swap_pairs(task, direction, seed, geometry, heldout), task, heldout)
 
 
-def _drawn_items(task: str, many: int, n: int | None, seed: int, heldout, images) -> list[tuple]:
-    """n draws of distinct items, of which each image (indices) is held out as asked; n None: each
-    set of items once, in a random order."""
-    rng, items = np.random.RandomState(seed), task_items(task)
-    items += [drawing.Item("square", "orange")] if task == "squares" else []
+def answered_pairs(
+    vlm, kind: str, task: str, direction: str, n: int = 50, seed: int = 0,
+    heldout: bool | None = None, answers: Callable | None = None,
+) -> list[Pair]:  # fmt: skip
+    """Pairs that a model answers right, both images: of all words, the right one comes first.
 
-    def fits(c):
-        return heldout is None or all(is_heldout([c[i] for i in x]) == heldout for x in images)
+    kind: "last token" or "swap"; answers(trials) -> words, `vlm.answer` if not given.  Draws until
+    n are found, as the released code does, or DRAWS have no more.  Raises ValueError for others.
+    """
+    if kind not in PAIRS:
+        raise ValueError(f"unknown kind of pairs {kind!r}; known: {', '.join(PAIRS)}")
+    drawn, found = PAIRS[kind](task, direction, seed, vlm.geometry, heldout), []
+    while len(found) < n and (some := list(islice(drawn, 32))):
+        asked = [t for p in some for t in (p.clean, p.counterfactual)]
+        shown, questions = [t.stimulus.image for t in asked], [t.question for t in asked]
+        told = answers(asked) if answers else vlm.answer(shown, questions)
+        right = [a == t.answer for a, t in zip(told, asked, strict=True)]
+        found += [p for p, *ok in zip(some, right[::2], right[1::2], strict=True) if all(ok)]
+    return found[:n]
 
+
+def _last_token_pairs(task, direction, seed, geometry, heldout) -> Iterator[Pair]:
+    pool, turn = task_items(task, geometry), -1 if direction in ("right", "below") else 1
+    if task == "squares":
+        pool = [drawing.Item("square", c) for c in (*drawing.SQUARE_COLOURS, "orange")]
+    for c in _drawn_items(pool, 5, seed, heldout, ((0, 1, 2), (4, 1, 3))):
+        clean, other = (c[0], c[1], c[2])[::turn], (c[4], c[1], c[3])[::turn]
+        targets = {"clean": c[0].answer, "ordering": c[2].answer, "attribute": c[3].answer}
+        asked = trial(clean, direction, task, geometry)
+        yield Pair(asked, trial(other, OPPOSITE[direction], task, geometry), targets)
+
+
+def _swap_pairs(task, direction, seed, geometry, heldout) -> Iterator[Pair]:
+    turn = -1 if direction in ("right", "below") else 1
+    for c in _drawn_items(task_items(task, geometry), 3, seed, heldout, ((0, 1, 2),)):
+        clean, other = (trial(x, direction, task, geometry) for x in (c[::turn], c[::-turn]))
+        yield Pair(clean, other, {"clean": clean.answer, "flipped": other.answer})
+
+
+PAIRS = {"last token": _last_token_pairs, "swap": _swap_pairs}
+
+
+def _drawn_items(pool, many: int, seed: int, heldout, images) -> Iterator[tuple]:
+    """Different tuples of different items, in the order in which the released code draws them, of
+    which each image (indices) is held out as asked."""
+    rng = random.Random(seed)
+    for c in dict.fromkeys(tuple(rng.sample(pool, many)) for _ in range(DRAWS)):
+        if heldout is None or all(is_heldout([c[i] for i in image]) == heldout for image in images):
+            yield c
+
+
+def _first(n: int | None, pairs: Iterator[Pair], task: str, heldout) -> list[Pair]:
     if n is None:
-        every = [tuple(c[i] for i in rng.permutation(many)) for c in combinations(items, many)]
-        return [every[i] for i in rng.permutation(len(every)) if fits(every[i])]
-    draws = (tuple(items[i] for i in rng.permutation(len(items))[:many]) for _ in range(1000 * n))
-    if len(out := list(islice(filter(fits, draws), n))) < n:
-        raise ValueError(f"fewer than {n} pairs of {task!r} fit heldout={heldout}")
-    return out
+        return list({frozenset(p.clean.candidates): p for p in pairs}.values())
+    found = list(islice(pairs, n))
+    if len(found) == n:
+        return found
+    raise ValueError(f"fewer than {n} pairs of {task!r} fit heldout={heldout}: {len(found)} do")
 
 
 def __getattr__(name: str):

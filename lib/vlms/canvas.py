@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Geometry:
     """A square canvas aligned to a square token grid (paper Sec. 3.1, Table 4).
 
-    grid: tokens per side; px: pixels per token side; item, gap: sizes in tokens.
+    grid: tokens per side; px: pixels per token side; item, gap: sizes in tokens; without: contents
+    that the paper does not show this model (orange then stands in for brown).
     Raises ValueError if three items do not fit.
     """
 
@@ -17,6 +18,7 @@ class Geometry:
     px: int
     item: int
     gap: int
+    without: tuple[str, ...] = ()
 
     def __post_init__(self):
         if min(self.grid, self.px, self.item) < 1 or self.gap < 0:
@@ -42,6 +44,6 @@ GEOMETRIES = {
     "mini": Geometry(12, 8, 2, 2),
     "qwen2-vl": Geometry(12, 28, 2, 2),
     "gemma3": Geometry(16, 56, 3, 3),
-    "pixtral": Geometry(15, 16, 2, 2),
+    "pixtral": Geometry(15, 16, 2, 2, without=("brown", "bomb")),
 }
 MINI = GEOMETRIES["mini"]
