@@ -46,7 +46,7 @@ DOES = {
     "quarter of the tokens must tell the layout.",
     "local": "every token names the item under it, and nothing else.",
     "caption": "every token names the item under it; then a decoder that is told no positions "
-    "writes captions from the tokens, and these alone speak of order.",
+    "writes captions from a random quarter of the tokens, and these alone speak of order.",
 }
 TAUGHT = {
     "layout": "an encoder taught positions and layouts by labels (real\n  ones learn them from "

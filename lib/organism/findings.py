@@ -51,10 +51,10 @@ def _published(claim, model, *ids) -> dict:
 
 def _seeds(claim, known) -> list[dict]:
     """Rows of the runs that no record is of: strips of the mirror image against the own strips."""
-    told, shipped, twin = [], iter(SHIPPED), {}
-    for run in json.loads((data_dir() / "results" / "seeds.json").read_text()):
-        name = f"{run['objective']}, {run['name']}" if run["seed"] else next(shipped)
-        twin.setdefault(run["objective"], name)
+    told, twin = [], {}
+    for k, run in enumerate(json.loads((data_dir() / "results" / "seeds.json").read_text())):
+        name = SHIPPED[k] if k < len(SHIPPED) else f"{run['objective']}, {run['name']}"
+        twin.setdefault(run["objective"], name if k < len(SHIPPED) else run["objective"])
         shown = [d for d in run["directions"].values() if d["strip"]]
         swap, own = ([d[kind]["flips"] for d in shown] for kind in ("strip", "own strips"))
         row = _row(claim, name, [s["low"] > 1 / 2 for s in swap], swap, own)

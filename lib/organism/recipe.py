@@ -76,7 +76,7 @@ class Recipe:
         """The full recipe of an objective."""
         if objective != "caption":
             return cls(objective, seed)
-        return cls(objective, seed, encoder_steps=700, caption_steps=1500, tiled=0.06)
+        return cls(objective, seed, encoder_steps=700, caption_steps=1500, seen=0.25, tiled=0.06)
 
     @property
     def towers(self) -> list[str]:
