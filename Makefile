@@ -9,15 +9,15 @@ START  := $(shell date +%s)
 book: ready
 	@$(RUN) -m bookbuild.build --started $(START)
 
-# The unit tests run side by side, each file in one process of one thread: make test WORKERS=4.
-# Every chapter runs once, through nbmake; the pages are then made from those runs.
+# The tests run side by side, each file, or all that visits a page, in one process of one thread:
+# make test WORKERS=4. Every chapter runs once, through nbmake; the pages are made from those runs.
 WORKERS ?= 2
-TESTS   := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist loadfile
+TESTS   := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist
 test: ready
 	@$(RUN) -m ruff check lib tests
-	@$(TESTS) tests
+	@$(TESTS) loadfile tests
 	@$(RUN) -m bookbuild.build --all --started $(START)
-	@$(RUN) -m pytest tests/pages
+	@$(TESTS) loadgroup tests/pages
 
 # The book as one PDF, _build/book.pdf.
 print: book

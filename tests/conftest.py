@@ -1,5 +1,6 @@
 """A small LLaVA with random weights, saved and loaded as a reader's own model would be."""
 
+import gc
 import os
 
 import pytest
@@ -9,6 +10,11 @@ import dualmech
 import organism
 from bookbuild import browser as chromium
 from dualmech import stimuli
+
+
+def pytest_collection_finish():
+    """What is imported by now stays.  `load` collects garbage: it need not look there each time."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

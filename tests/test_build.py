@@ -318,7 +318,7 @@ def test_a_kernel_that_is_idle_twice_fails_the_chapter_by_the_cell(book, capsys,
 
 def test_a_kernel_that_works_in_a_child_is_not_idle(book, monkeypatch):
     monkeypatch.setenv("BOOKBUILD_IDLE", "1")
-    work = "import time; end = time.time() + 6\nwhile time.time() < end: pass"
+    work = "import time; end = time.time() + 4\nwhile time.time() < end: pass"
     write(book, code=f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {work!r}])")
     assert build.refresh(book) == ["a.ipynb"]
 

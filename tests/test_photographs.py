@@ -476,13 +476,7 @@ def test_a_server_that_sends_too_much_is_stopped(server, tmp_path, monkeypatch):
 def test_the_advice_about_a_bad_file_works(server, tmp_path):
     """Each file in turn is cut; what the error says is done, and the data set loads again."""
     D.drawn_coco(tmp_path / "made", 4)
-    archive, sources = packed(tmp_path / "made", "zip"), []
-    for file, _, kept, *_ in web.SOURCES["coco-spatial"]:
-        server.files[f"/{file}"] = (
-            (tmp_path / "made" / file).read_bytes() if file == kept else archive
-        )
-        sources.append((file, f"{server.url}/{file}", kept))
-    folder = tmp_path / "data"
+    sources, folder = offered(server, tmp_path / "made", "coco-spatial", "zip"), tmp_path / "data"
     first = D.download("coco-spatial", folder, sources)
     cut = [folder / "coco_qa_two_obj.json", first[0].files[0],
            folder / "annotations" / "instances_val2017.json"]  # fmt: skip
@@ -526,18 +520,20 @@ def packed(folder, kind):
     return buffer.getvalue()
 
 
+def offered(server, made, name, kind):
+    """The sources of a made data set on the server: lists as they are, what is packed as one."""
+    archive = packed(made, kind)
+    for file, _, kept, *_ in web.SOURCES[name]:
+        server.files[f"/{file}"] = (made / file).read_bytes() if file == kept else archive
+    return [(file, f"{server.url}/{file}", kept) for file, _, kept, *_ in web.SOURCES[name]]
+
+
 @pytest.mark.parametrize("name, draw, kind", [
     ("coco-spatial", lambda f: D.drawn_coco(f, 4), "zip"), ("whatsup-a", D.drawn_whatsup, "tar"),
 ])  # fmt: skip
 def test_a_data_set_is_fetched_unpacked_and_loaded_once(server, tmp_path, name, draw, kind):
     draw(tmp_path / "made")
-    archive = packed(tmp_path / "made", kind)
-    sources = []
-    for file, _, kept, *_ in web.SOURCES[name]:
-        server.files[f"/{file}"] = (
-            (tmp_path / "made" / file).read_bytes() if file == kept else archive
-        )
-        sources.append((file, f"{server.url}/{file}", kept))
+    sources = offered(server, tmp_path / "made", name, kind)
     found = D.download(name, tmp_path / "data", sources)
     there = {p.relative_to(tmp_path / "data") for p in (tmp_path / "data").rglob("*.*")}
     made = {p.relative_to(tmp_path / "made") for p in (tmp_path / "made").rglob("*.*")}

@@ -27,10 +27,3 @@ def test_the_table_says_which_model_fits_on_which_gpu():
         ways = " | ".join(way(model, *gpu) for gpu in GPUS.values())
         lines.append(f"| {model} | {billions:g} | {ways} |")
     assert "\n".join(lines) + "\n\n" in PAGE
-
-
-def test_the_shipped_model_is_as_large_as_the_page_says():
-    from vlms._paths import data_dir
-
-    size = sum(file.stat().st_size for file in (data_dir() / "mini").iterdir())
-    assert round(size / 1e6) == 9 and "nine megabytes" in PAGE

@@ -116,24 +116,3 @@ def test_one_address_of_the_repository():
     assert set().union(*found.values()) == {owner_and_name}
     start = f"{owner_and_name}/blob/{repository['branch']}/chapters/00-start-here.ipynb"
     assert f"https://colab.research.google.com/github/{start}" in texts["README.md"]
-
-
-def test_each_plan_of_the_teaching_page_adds_up_and_tests_all_three_claims():
-    text = (ROOT / "chapters" / "teaching.md").read_text()
-    plans = re.findall(r"### [^\n]+: (\d+) minutes\n(.*?)(?=\n##)", text, re.DOTALL)
-    assert len(plans) == 3
-    for total, plan in plans:
-        rows = re.findall(r"(?m)^\| (\d+) \| ([\d, ]*) ?\|", plan)
-        assert sum(int(minutes) for minutes, _ in rows) == int(total)
-        assert set("123") <= set("".join(claims for _, claims in rows))
-        assert "**Students hand in**" in plan and "**Watch for**" in plan
-
-
-def test_the_parts_of_the_lab_fill_its_90_minutes():
-    first, *rest = [c.source for c in nbformat.read(ROOT / "chapters" / "lab-90.ipynb", 4).cells]
-    parts = {
-        name.capitalize(): minutes for minutes, name in re.findall(r"\| (\d+) \| (\w+)", first)
-    }
-    assert sum(map(int, parts.values())) == 90
-    told = dict(re.findall(r"(?m)^## (\w+) · (\d+) minutes", "\n".join(rest)))
-    assert told == {name: minutes for name, minutes in parts.items() if name != "Spare"}
