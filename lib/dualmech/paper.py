@@ -36,8 +36,7 @@ def published(experiment: str | None = None, **filters) -> list[dict]:
     `published("last_token", quantity="P(c2)", direction="left")`; `layer=None` asks for entries
     that have no layer. An unknown field, or a word that no entry has in that field, is a
     LookupError; a known combination that nobody published is an empty list. An entry has either
-    "value", which is None where the number is not known, or "range", two numbers with both ends
-    included.
+    "value", which is None where the number is not known, or "range", its two ends.
     """
     results = _read()["results"]
     if experiment is not None:

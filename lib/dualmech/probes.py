@@ -90,8 +90,7 @@ def matched_null(
 ) -> Float[Tensor, "*batch d_model"]:
     """States moved along one random direction, by as much (in norm) as `changed` moved each.
 
-    The sign of each token's move is that of its own projection on the direction, as it is in
-    projection scaling.
+    The sign of each token's move is that of its own projection on it, as in projection scaling.
     """
     generator = torch.Generator().manual_seed(seed)
     w = torch.randn(states.shape[-1], generator=generator).to(states)
