@@ -158,7 +158,7 @@ def _told_once(pairs: list) -> dict:
 
 
 @lru_cache(maxsize=1)
-def _schema() -> Draft202012Validator:
+def _schema():
     text = (data_dir() / "result.schema.json").read_text(encoding="utf-8")
     types = Draft202012Validator.TYPE_CHECKER
     finite = types.redefine("number", lambda _, x: types.is_type(x, "number") and abs(x) < np.inf)
