@@ -314,6 +314,39 @@ def test_a_kernel_that_is_idle_twice_fails_the_chapter_by_the_cell(book, capsys,
         build.refresh(book)
     log = capsys.readouterr().out
     assert "FAILED" in log and log.count(f"cell 1 (import asyncio): {watch.IDLE}") >= 2
+    assert "_async_poll_for_reply" in log and log.count("Fatal Python error: Aborted") == 2
+    for thread in ("_run_once", "shellchannel.py", "iostream.py", "heartbeat.py"):
+        assert thread in log, "where each task and thread stood"
+
+
+LOSES = """\
+import zmq
+from ipykernel.kernelapp import IPKernelApp
+stream = IPKernelApp.instance().kernel.shell_stream
+handlers, fd = stream.io_loop.handlers, stream.socket.FD
+reads = handlers[fd]
+
+
+def lose(fd, events):
+    if stream.socket.EVENTS & zmq.POLLIN:  # seen, so the wake-up is spent, and not read
+        handlers[fd] = reads
+
+
+handlers[fd] = (reads[0], lose)"""
+
+
+def test_a_request_whose_wake_up_was_lost_is_read_with_the_next_message(book, capfd, monkeypatch):
+    """What a send on the socket beside its stream does to a request that comes just then."""
+    monkeypatch.setenv("BOOKBUILD_IDLE", "2")
+    write(book, code=LOSES)
+    toy = nbformat.read(book / "chapters/a.ipynb", 4)
+    toy.cells.append(nbformat.v4.new_code_cell("print('read at last')"))
+    nbformat.write(toy, book / "chapters/a.ipynb")
+    assert build.refresh(book) == ["a.ipynb"]
+    log = capfd.readouterr().out
+    assert "cell 2 (print('read at last')): the kernel is idle, and is sent a message" in log
+    assert "once more" not in log and watch.IDLE not in log
+    assert "read at last" in (book / "_build/executed/chapters/a.ipynb").read_text()
 
 
 def test_a_kernel_that_works_in_a_child_is_not_idle(book, monkeypatch):

@@ -109,7 +109,7 @@ def test_check_result_says_where_a_good_file_goes_and_why_another_is_bad(tmp_pat
     assert main(["check-result", str(hub), str(local), str(broken), str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
-        f"ok: {hub}, for data/results/Owner--A-model-2.5/strips.json",
+        f"ok: {hub}, for data/results/Owner--A-model-2.5/strips.json, its verdicts as reported",
         f"bad: {local}: provenance.model is a folder: use a hub id, which others can load",
         f"bad: {broken}: $.provenance.date: 'yesterday' is not a 'date'",
     ]

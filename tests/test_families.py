@@ -7,6 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+import transformers
+from held import held
 from plain import hooked, naive
 from torch.testing import assert_close
 
@@ -69,11 +71,15 @@ def test_llava_as_published_has_a_grid_of_24():
     assert families.FAMILIES["llava"].layout(config) == (24, 14)
 
 
-def test_the_self_test_passes(tiny_vlm, monkeypatch):
+CHECKED = set()  # families
+
+
+def test_the_self_test_passes(tiny_vlm, family, monkeypatch):
     """Grid, image, edits, suffix and TransformerLens bridge; and nobody calls pip."""
     monkeypatch.setattr(subprocess, "Popen", None)
     rows = check_model(tiny_vlm)
     assert [row["ok"] for row in rows] == [True] * 5, rows
+    CHECKED.add(family)
 
 
 def test_grid_and_precision(tiny_vlm, family):
@@ -449,3 +455,10 @@ def test_4bit(folder, tiny_vlm):
     assert size <= expected <= 1.03 * size, "the scales are kept apart"
     with pytest.raises(ModelError, match="load .* without 4bit"):
         _ = vlm.bridge
+
+
+def test_as_many_families_as_the_page_says_of_this_version():
+    """Run it with another version of transformers and DUALMECH_HELD=keep, and the page tells it."""
+    version = ".".join(transformers.__version__.split(".")[:2])
+    held("versions", f"transformers {version}", len(CHECKED),
+         "every family loaded, asked and checked against plain PyTorch")  # fmt: skip

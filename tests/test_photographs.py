@@ -462,6 +462,37 @@ def test_a_file_with_a_known_sum_is_that_file(server, tmp_path):
     assert sum(len(one) == 4 for one in web.SOURCES["coco-spatial"]) == 2
 
 
+def test_what_has_no_published_sum_is_trusted_aloud_and_remembered(server, tmp_path, monkeypatch):
+    """Also over another download: what the publishers change later does not slip in."""
+    D.drawn_coco(tmp_path / "made", 4)
+    archive, folder = packed(tmp_path / "made", "zip"), tmp_path / "data"
+    listing = (tmp_path / "made" / web.COCO[0]).read_bytes()
+    server.files |= {"/list": listing, "/pictures": archive, "/boxes": archive}
+    known = hashlib.sha256(archive).hexdigest()
+    sources = [(file, f"{server.url}/{at}", kept, *sums) for (file, _, kept, *_), at, sums in zip(
+        web.SOURCES["coco-spatial"], ("list", "pictures", "boxes"), ((), (known,), (known,)),
+        strict=True)]  # fmt: skip
+    digest = hashlib.sha256(listing).hexdigest()
+    with pytest.warns(UserWarning) as told:
+        first = D.download("coco-spatial", folder, sources)
+    (words,) = [str(w.message) for w in told]
+    assert words.startswith("coco_qa_two_obj.json is trusted as it came, since its publishers give")
+    assert f"no sum: SHA-256 {digest}; later uses are compared with SHA256SUMS" in words
+    assert f"{digest}  coco_qa_two_obj.json" in (folder / D.SUMS).read_text().splitlines()
+    for seen, word in ((digest, "as another user had it"), ("0" * 64, f"where .* had {'0' * 64};")):
+        monkeypatch.setitem(web.SEEN, web.COCO[0], seen)
+        (folder / web.COCO[0]).unlink()
+        with pytest.warns(UserWarning, match=f"no sum: SHA-256 {digest}, {word}"):
+            assert D.download("coco-spatial", folder, sources) == first
+    (folder / web.COCO[0]).unlink()
+    server.files["/list"] = json.dumps(json.loads(listing)[1:]).encode()
+    with pytest.warns(UserWarning), pytest.raises(D.DataError) as error:
+        D.download("coco-spatial", folder, sources)
+    assert "coco_qa_two_obj.json is not the file that was first used here" in str(error.value)
+    assert set(web.SEEN) >= {file for name in ("whatsup-a", "whatsup-b")
+                             for file, _, _, *sums in web.SOURCES[name] if not sums}  # fmt: skip
+
+
 def test_a_server_that_sends_too_much_is_stopped(server, tmp_path, monkeypatch):
     monkeypatch.setattr(web, "LARGEST", 40_000)
     server.files["/x.bin"] = DATA

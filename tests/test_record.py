@@ -101,7 +101,7 @@ BAD = [  # where a shipped record is damaged, what stands there, and which place
     ([*STATS, "n"], GONE, "'n'"),
     ([*STATS, "n"], 0, f"{STATS[1]}'].n"),
     ([*STATS, "n"], True, f"{STATS[1]}'].n"),
-    ([*STATS, "low"], math.nan, "not low <= value <= high"),
+    ([*STATS, "low"], math.nan, f"{STATS[1]}'].low: nan is not of type 'number'"),
     ([*STATS, "high"], math.inf, f"{STATS[1]}'].high"),
     ([*STATS, "value"], "1", f"{STATS[1]}'].value"),
     ([*STATS, "value"], 2, "not low <= value <= high"),
@@ -198,6 +198,22 @@ def test_records_are_collected_and_a_later_folder_wins(tmp_path, vlm, monkeypatc
         ("probes", 0.0),
     ]
     assert (tmp_path / "new" / vlm.name.replace("/", "--") / "probes.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, vlm, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DUALMECH_RESULTS", str(tmp_path / "file"))
+    values = {"left": metrics.share([True])}
+    with pytest.raises(
+        ValueError, match=r"cannot write .*file/.*probes.json \(Not a directory\): "
+    ):
+        record.write(vlm, "probes", values)
+    deep = replace(vlm, name="/home/" + "x" * 300)
+    monkeypatch.setenv("DUALMECH_RESULTS", str(tmp_path / "results"))
+    with pytest.raises(ValueError, match="provenance.model: .* is too long"):
+        record.write(deep, "probes", values)
+    (path,) = (tmp_path / "results").glob("*/probes.json")
+    assert json.loads(path.read_text())["values"] == values, "the numbers are kept"
 
 
 def test_a_mistake_is_told_and_the_numbers_are_kept(tmp_path, vlm, monkeypatch):

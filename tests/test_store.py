@@ -223,6 +223,22 @@ def test_where_nothing_can_be_kept_a_sweep_warns_once_and_goes_on(vlm, monkeypat
         assert doubled(vlm) == WHOLE and doubled(vlm) == []
 
 
+def test_nobody_has_a_home(vlm, monkeypatch, tmp_path):
+    """As under a user's number that the machine does not know."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("DUALMECH_CACHE")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    assert store.cache_dir() == tmp_path / "dualmech"
+    assert doubled(vlm) == WHOLE and doubled(vlm) == []
+
+
+def test_a_link_that_leads_to_itself(vlm, folder):
+    folder.symlink_to(folder)
+    assert noticed(vlm, f"sweeps are not kept in {folder}: ") == WHOLE
+
+
 def test_a_file_where_the_folder_should_be(vlm, folder):
     folder.write_text("")
     assert noticed(vlm, f"sweeps are not kept in {folder}: ") == WHOLE

@@ -52,7 +52,10 @@ def test_forty_hostile_files_are_refused_and_stop_no_other(tmp_path, secret, cap
     assert main(["check-result", *map(str, files)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("bad: ") for line in lines) == 40
-    assert lines.count(f"ok: {files[-1]}, for data/results/owner--Made-Up-2B/strips.json") == 1
+    told = (
+        f"ok: {files[-1]}, for data/results/owner--Made-Up-2B/strips.json, its verdicts as reported"
+    )
+    assert lines.count(told) == 1
     assert len(lines) == 41 and all(line.isprintable() for line in lines)
     held("strangers", "a result full of scripts, links, directives and look-alikes", len(refused),
          "refused; the sound result beside them is shown")  # fmt: skip
@@ -98,6 +101,25 @@ MADE_UP = [  # where a sound result is changed, what stands there, and what is s
     (["values", STRIPS, "html"], "<b>", "html"),
     (["claims", 0, "paper", 0], "<b>", "paper"),
     (["claims", 0, "note"], "more", "note"),
+    (["claims"], [sent()["claims"][0]] * 100, "$.claims: "),
+    (["claims", 0, "checks"], {f"check {k}": True for k in range(100)}, "checks: "),
+    (["values"], {f"strip swap, {k}": sent()["values"][STRIPS] for k in range(2001)}, "$.values: "),
+    (["values", STRIPS, "value"], True, "value: True is not of type 'number'"),
+    (["values", STRIPS, "slot"], float("nan"), "slot"),
+    (["values", STRIPS, "value"], float("nan"), "value: nan is not of type 'number'"),
+    (["provenance", "alpha"], float("nan"), "provenance.alpha"),
+    (["provenance", "alpha"], [0.5, float("-inf")], "provenance.alpha"),
+    (["provenance", "date"], "2026-11-27\n", "provenance.date"),
+    (["provenance", "weights"], "0123456789abcdef\n", "provenance.weights"),
+    (["provenance", "weights"], "0123456789ABCDEF", "provenance.weights"),
+    (["provenance", "model"], "owner/name\n", "provenance.model"),
+    (["provenance", "model"], "owner/\u202ename", "use a hub id"),
+    (["provenance", "model"], "own\u0435r/name", "use a hub id"),
+    (["provenance", "model"], "owner/\uff4eame", "use a hub id"),  # a letter of full width
+    (["provenance", "model"], "owner/..", "use a hub id"),
+    (["provenance", "model"], "\ud800/name", "use a hub id"),
+    (["claims", 0, "claim"], "The str\u0456ps lead.", "what no result needs"),
+    (["values", "str\u0456p swap"], sent()["values"][STRIPS], "what no result needs"),
 ]  # fmt: skip
 
 
@@ -117,6 +139,85 @@ def test_what_cannot_be_is_refused(keys, new, words, tmp_path, capsys):
 def test_as_many_made_up_results_as_the_page_says():
     held("strangers", "a result with a name, date, number or setting that cannot be", len(MADE_UP),
          "refused, each case alone")  # fmt: skip
+
+
+SOUND = json.dumps(sent())
+
+
+def with_text(key: str, text: str) -> str:
+    """The sound result, with a text in the place of one string of it."""
+    assert SOUND.count(json.dumps(key)) >= 1
+    return SOUND.replace(json.dumps(key), text, 1)
+
+
+def odd_files() -> dict[str, bytes]:
+    told = {
+        "a mark of the order of bytes": b"\xef\xbb\xbf" + SOUND.encode(),
+        "UTF-16": SOUND.encode("utf-16"), "UTF-32": SOUND.encode("utf-32"),
+        "Latin-1": with_text("strips", '"str\xefps"').encode("latin-1"),
+        "two documents": (SOUND + SOUND).encode(), "a comma too many": SOUND[:-1].encode() + b",}",
+        "a comment": b"// mine\n" + SOUND.encode(),
+        "single quotes": SOUND.replace('"', "'").encode(),
+        "a digit too many": with_text("0123456789abcdef", "1" * 5000).encode(),
+        "a name twice": with_text("values", '"values": {"a": 1}, "values"').encode(),
+        "a name twice, written in two ways": with_text(
+            "values", '"values": {"a": 1}, "v\\u0061lues"').encode(),
+        "half a letter": with_text("owner/Made-Up-2B", '"owner/\\ud83d"').encode(),
+        "a name with half a letter": with_text("values", '"\\ud83d": 1, "values"').encode(),
+        "no object": b'"strips"', "null": b"null", "true": b"true", "": b"", "white": b" \n ",
+    }  # fmt: skip
+    for depth in (30, 300, 600, 900, 930, 950, 960, 970, 980, 990, 1000, 3000, 10_000):
+        for key in ("strips", "owner/Made-Up-2B", sent()["claims"][0]["claim"]):
+            for left, right in (("[", "]"), ('{"a":', "}")):
+                deep = left * depth + "1" + right * depth
+                told[f"{left} {depth} deep at {key}"] = with_text(key, deep).encode()
+    large = ("1e999999999", "-1e400", "1E+400", "1" + "0" * 4000)
+    for number in (*large, "Infinity", "-Infinity", "NaN"):
+        for key in ("seconds", "value", "n", "slot"):
+            told[f"{key} {number[:20]}"] = re.sub(
+                rf'"{key}": [-\d.e]+', f'"{key}": {number}', SOUND, count=1).encode()  # fmt: skip
+    return told
+
+
+def test_an_odd_file_is_refused_in_one_line(tmp_path, capsys):
+    files = odd_files()
+    files = {what: raw for what, raw in files.items() if raw != SOUND.encode()}
+    for what, raw in files.items():
+        path = tmp_path / "strips.json"
+        path.write_bytes(raw)
+        assert main(["check-result", str(path)]) == 1, what
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith(f"bad: {path}: $") or line.startswith(
+            f"bad: cannot read the result {path}: "
+        ), (what, line)
+        assert len(line) < 700 and line.isprintable() and len(line.split()) > 5, (what, line)
+    held("strangers", "an odd file as a result: other encodings, depths, numbers, names twice",
+         len(files), "refused in one line")  # fmt: skip
+
+
+def test_a_file_name_that_is_no_text_is_shown_all_the_same(tmp_path):
+    """As the shell gives it, and a terminal that takes UTF-8 alone."""
+    good, bad = (os.fsencode(tmp_path) + name for name in (b"/\xffgood.json", b"/\xffbad\n.json"))
+    Path(os.fsdecode(good)).write_text(SOUND)
+    Path(os.fsdecode(bad)).write_text("{")
+    command = [sys.executable, "-m", "dualmech", "check-result", good, bad]
+    lib = {"PYTHONPATH": str(Path(dualmech.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"}
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | lib)
+    first, second = run.stdout.splitlines()
+    assert first == (f"ok: {tmp_path}/?good.json, for data/results/owner--Made-Up-2B/strips.json, "
+                     "its verdicts as reported")  # fmt: skip
+    assert second.startswith(f"bad: cannot read the result {tmp_path}/?bad?.json: ")
+    assert run.returncode == 1 and not run.stderr
+
+
+def test_what_is_said_of_a_verdict_is_the_same_everywhere(tmp_path, capsys):
+    """By the command, the page that tells how to send a result, README and the page of checks."""
+    assert main(["check-result", str(save(tmp_path, sent()))]) == 0
+    assert capsys.readouterr().out.endswith("/strips.json, its verdicts as reported\n")
+    pages = ("chapters/send-a-result.md", "README.md", "chapters/what-holds.ipynb",
+             "chapters/scoreboard.ipynb")  # fmt: skip
+    for name in pages:
+        assert "as reported" in (ROOT / name).read_text(), name
 
 
 def test_a_share_has_the_interval_of_its_n(tmp_path):

@@ -26,6 +26,7 @@ def settings(jobs: int) -> dict[str, str]:
         "TQDM_DISABLE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave their core to the other kernels
+        "PYTHONFAULTHANDLER": "1",  # a kernel that is given up says where its threads stand
     }
     if jobs > 1:
         given["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
@@ -45,7 +46,7 @@ def execute(source, chapter: Path, jobs: int = 1):
         if last or watch.IDLE not in said:
             raise BuildError(said)
         reason = next(line for line in said.splitlines() if watch.IDLE in line)
-        print(f"{chapter.name}: {reason.strip()}: the chapter runs once more", flush=True)
+        print(f"{chapter.name}: {reason.strip()}: the chapter runs once more\n{said}", flush=True)
 
 
 def _once(source, chapter: Path, jobs: int):

@@ -1,13 +1,18 @@
 """Watches over the kernel of a chapter. `run` loads it, as a plugin, into nbmake's process.
 
 Twice a kernel has gone idle for ever while its cell was still waited for: its main thread in the
-event loop, the client in its own. So this asks, while a cell is pending, whether the kernel works
-at all. It also ends a chapter that prints without end, and a kernel whose builder is gone, and
-says at which cell a chapter is that takes long.
+event loop, the client in its own. A request or reply that lies in a ZeroMQ socket whose wake-up was
+lost looks so (ipykernel had such a gap up to 7.3, github.com/ipython/ipykernel/pull/1529), and the
+next message on that socket frees it. So this asks, while a cell is pending, whether the kernel
+works at all, sends it a message if not, and gives up only then, with the stack of every thread. It
+also ends a chapter that prints without end, and a kernel whose builder is gone, and says at which
+cell a chapter is that takes long.
 """
 
 import asyncio
 import os
+import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -18,8 +23,10 @@ from nbclient.client import NotebookClient
 from nbclient.exceptions import CellTimeoutError
 
 IDLE = "the kernel is idle and the cell is still waited for"  # `run` looks for these words
-SECONDS = float(os.environ.get("BOOKBUILD_IDLE", 60))  # without work, twice in a row
+SECONDS = float(os.environ.get("BOOKBUILD_IDLE", 30))  # without work: then a message, as often
+MESSAGES = 3  # that may stay without effect
 WORK = 0.01  # of a core: below, a kernel does nothing but look whether its parent is alive
+ANSWER = 0.05  # seconds of CPU that a message may cost it
 TELL = float(os.environ.get("BOOKBUILD_TELL", 30))  # seconds between two words of a chapter
 MOST = 20e6  # bytes of output of one chapter; a page of this book has less than one million
 
@@ -53,7 +60,7 @@ class WatchedClient(NotebookClient):
     async def _guard(self, cell, cell_index):
         """Returns never; raises Stopped."""
         where = f"cell {cell_index} ({_first_line(cell)})"
-        worked, since, nudged = self._work(), time.monotonic(), False
+        worked, since, sent = self._work(), time.monotonic(), 0
         while True:
             await asyncio.sleep(min(1, SECONDS / 4))
             self._tell(cell, cell_index)
@@ -61,23 +68,35 @@ class WatchedClient(NotebookClient):
                 raise Stopped(f"{where}: the chapter has printed more than {MOST / 1e6:.0f} MB")
             if time.monotonic() - since < SECONDS:
                 continue
-            idle = self._work() - worked < WORK * SECONDS
-            if idle and nudged:
-                raise Stopped(f"{where}: {IDLE}, for {2 * SECONDS:.0f} s")
-            if idle:  # a message that was lost on the way comes with the next one
+            sent = sent + 1 if self._work() - worked < WORK * SECONDS + ANSWER else 0
+            if sent > MESSAGES:
+                self._tell_stacks()
+                raise Stopped(f"{where}: {IDLE}, for {sent * SECONDS:.0f} s")
+            if sent:  # what waits in a socket unseen is read with the next message
+                self._say(f"{where}: the kernel is idle, and is sent a message")
                 self.kc.kernel_info()
-            worked, since, nudged = self._work(), time.monotonic(), idle
+            worked, since = self._work(), time.monotonic()
 
     def _tell(self, cell, cell_index) -> None:
-        """Write to the builder's terminal, past all that holds back the output of tests."""
         now = time.monotonic()
         self.heard = self.heard or now
-        if now - self.heard >= TELL and "BOOKBUILD_TERMINAL" in os.environ:
-            where = f"at cell {cell_index} of {len(self.nb.cells)} ({_first_line(cell)})"
-            told = f"running {os.environ['BOOKBUILD_CHAPTER']} {where}\n"
-            with suppress(OSError):  # the terminal may be gone
-                os.write(int(os.environ["BOOKBUILD_TERMINAL"]), told.encode())
+        if now - self.heard >= TELL:
+            self._say(f"at cell {cell_index} of {len(self.nb.cells)} ({_first_line(cell)})")
             self.heard = now
+
+    def _say(self, words: str) -> None:
+        """Write to the builder's terminal, past all that holds back the output of tests."""
+        told = f"running {os.environ.get('BOOKBUILD_CHAPTER')} {words}\n"
+        with suppress(OSError, KeyError):  # the terminal may be gone
+            os.write(int(os.environ["BOOKBUILD_TERMINAL"]), told.encode())
+
+    def _tell_stacks(self) -> None:
+        """Where each task here and each thread of the kernel stands, among what pytest captures."""
+        for task in asyncio.all_tasks():
+            task.print_stack(file=sys.stderr)
+        with suppress(ProcessLookupError):
+            os.kill(self.km.provisioner.pid, signal.SIGABRT)  # see PYTHONFAULTHANDLER in `run`
+            time.sleep(0.5)
 
     def _work(self) -> float:
         """Seconds of CPU that the kernel and its children, those that have ended too, have used."""

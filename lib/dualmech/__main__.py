@@ -63,11 +63,13 @@ def _check_result(args) -> int:
     for path in args.files:
         try:
             record.check_sent(one := record.read(path), path)
-            print(f"ok: {path}, for data/results/{record.place(one).as_posix()}")
+            at = record.place(one)
+            told = f"ok: {path}, for data/results/{at.as_posix()}"
+            told += ", its verdicts as reported" * (at.parts[0] not in record.SHIPPED)
         except ValueError as error:
-            print("bad:", error)
-            bad += 1
-    return 1 if bad else 0
+            told, bad = f"bad: {error}", 1
+        print("".join(c if c.isprintable() else "?" for c in told))
+    return bad
 
 
 COMMANDS = {"answer": _answer, "report": _report, "check-result": _check_result}

@@ -43,8 +43,7 @@ def grid(
     ax, x: float, y: float, shape=(12, 12), marks=(), words: str = "", size: float = 1.1,
     pixels: np.ndarray | None = None, above: bool = False,
 ):  # fmt: skip
-    """A token grid, over a pale image if given; marks: (tokens, colour) pairs to fill; the words
-    stand below it, or above.
+    """A token grid, over a pale image if given; marks: (tokens, colour) to fill; words below it.
 
     Returns a function: raster indices of tokens -> the point in their middle.
     """

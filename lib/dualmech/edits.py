@@ -75,12 +75,10 @@ def sweep(
     with targets of their own, in the first pair's order.  edits: one, or several by name, which
     share the layers below them.  slots: all, if not given.  visual: visual tokens for both runs
     instead of the encoder's own, e.g. `ordering_removed` (paper Sec. 5.3.3); what DeepStack models
-    add in later layers is then left out.  source: the trials that states come from; a pair's
-    counterfactual, if not given.
+    add in later layers is then left out.  source: whose states are read, else counterfactuals.
 
     Results are kept by content (see `store`).  That of a function in a notebook cannot be told, be
-    it an edit or `visual`: such a sweep is kept under a key of yours, to be changed with the
-    function, or not at all.
+    it an edit or `visual`: it is kept under a key of yours, changed with the function, or not.
 
     Raises ModelError for a slot out of range or a target that is not one token; ValueError where
     targets of pairs differ, an edit reads another run that is not there, or nothing is to do.
@@ -225,8 +223,7 @@ def copy(resid, b, tokens, taken=None):
 def steer(resid, b, tokens, vectors: Tensor):
     """Add a vector to tokens, given as in `copy`.
 
-    vectors: (d_model,), or one for each trial (n, d_model), or for each slot and trial
-    (n_slots, n, d_model).
+    vectors: (d_model,), one for each trial (n, d_model), or each slot, too (n_slots, n, d_model).
     """
     vectors = vectors[b.slot] if vectors.ndim == 3 else vectors
     for k, i in enumerate(b.index):

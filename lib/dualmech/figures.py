@@ -1,5 +1,4 @@
-"""How a figure reaches the reader (all chapters): one look, and never without words for who cannot
-see it."""
+"""How a figure reaches the reader (all chapters): one look, and words for who cannot see it."""
 
 import base64
 import html
@@ -144,8 +143,7 @@ def curves(
     """Numbers over slots (or alphas), with bands: {series: {x: {"value", "low", "high"}}}.
 
     lines: {words: height}, drawn dashed.  ax: draw here, without a legend, instead of on a
-    new figure.  direct: the names stand on the curves, at their highest points, and not in a
-    legend.  Returns the figure.
+    new figure.  direct: the names stand on the curves, not in a legend.  Returns the figure.
     """
     alone = ax is None
     fig, ax = plt.subplots(figsize=(5.6, 4.2)) if alone else (ax.figure, ax)

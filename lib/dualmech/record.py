@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import best_match
 
 from vlms import identity
@@ -71,8 +71,7 @@ def write(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, *
     values: {name: {"value", "low", "high", "n"}} as `metrics.share` and `metrics.mean` give them;
     claims: from `claim`; more: what else belongs to the provenance (seed, alpha, ...).  A value
     that is nan was not measured: it is left out, also of the claims that name it.  A claim that is
-    open is left out, too.  The result is `check`ed after it is written, so that a mistake does not
-    cost a long run its numbers.
+    open is left out, too.  The result is `check`ed once it is written: a mistake costs no numbers.
     """
     lost = {k for k, s in values.items() if isinstance(s, dict) and (v := s.get("value")) != v}
     values = {name: stats for name, stats in values.items() if name not in lost}
@@ -86,10 +85,14 @@ def write(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, *
 def save(path: Path | str, experiment: str, values, source: dict, claims=()) -> Path:
     """Write a result as JSON, NumPy's numbers as Python's; returns the path."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     record = {"experiment": experiment, "provenance": source, "values": values}
     record |= {"claims": list(claims)} if claims else {}
-    path.write_text(json.dumps(record, indent=1, default=np.generic.item) + "\n")
+    text = json.dumps(record, indent=1, default=np.generic.item) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise ValueError(f"cannot write {path} ({error.strerror}): see `results_dir`") from None
     return path
 
 
@@ -100,7 +103,7 @@ def results_dir() -> Path:
 
 def place(record: dict) -> Path:
     """Where a result belongs, below a folder of results: <model>/<experiment>.json."""
-    folder = record["provenance"]["model"].replace("/", "--")
+    folder = record["provenance"]["model"].replace("/", "--")[-200:]
     return Path(folder) / f"{record['experiment']}.json"
 
 
@@ -155,9 +158,12 @@ def _told_once(pairs: list) -> dict:
 
 
 @lru_cache(maxsize=1)
-def _schema() -> Draft202012Validator:
+def _schema():
     text = (data_dir() / "result.schema.json").read_text(encoding="utf-8")
-    return Draft202012Validator(json.loads(text), format_checker=FormatChecker(["date"]))
+    types = Draft202012Validator.TYPE_CHECKER
+    finite = types.redefine("number", lambda _, x: types.is_type(x, "number") and abs(x) < np.inf)
+    checker = validators.extend(Draft202012Validator, type_checker=finite)
+    return checker(json.loads(text), format_checker=FormatChecker(["date"]))
 
 
 def _refuse(file, where: str, why: str):
@@ -175,8 +181,6 @@ def check(record, file: Path | str = "the record") -> None:
         what = f"{str(error.instance)[:80]!r} holds what no result needs: use plain words"
         _refuse(file, error.json_path, what if error.validator == "not" else error.message)
     source, values = record["provenance"], record["values"]
-    if not source["seconds"] >= 0:  # nan, of which a schema knows nothing
-        _refuse(file, "$.provenance.seconds", "not a number")
     if source["date"] > f"{datetime.now(UTC) + timedelta(1):%F}":  # it is tomorrow somewhere
         _refuse(file, "$.provenance.date", f"{source['date']} has not been")
     rows = values["rows"] if record["experiment"] == "report" else values

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import io
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -32,7 +33,10 @@ SHOWING = ("__main__", "figures", "machine", "paper", "record", "shell", "store"
 
 def cache_dir() -> Path:
     """Where chunks are kept: $DUALMECH_CACHE, or `.cache/dualmech` in the home folder."""
-    return Path(os.environ.get("DUALMECH_CACHE", "~/.cache/dualmech")).expanduser()
+    try:
+        return Path(os.environ.get("DUALMECH_CACHE", "~/.cache/dualmech")).expanduser()
+    except RuntimeError:  # nobody has a home here, as in some containers
+        return Path(tempfile.gettempdir(), "dualmech")
 
 
 @lru_cache(maxsize=1)

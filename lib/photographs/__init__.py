@@ -10,9 +10,10 @@ A folder holds the public files under their public names:
   for example "A photo of a toilet below a sink".
 
 `download` fetches them; `drawn_whatsup` and `drawn_coco` draw a stand-in in the same format.  The
-sums of COCO's archives are known; the publishers of What'sUp give none.  So every file is read once
-when it is first used, its SHA-256 sum is kept in ``SHA256SUMS`` beside the data, and later uses
-compare (``sha256sum -c`` does too).
+sums of COCO's archives are known; the publishers of What'sUp give none, not for their questions
+about COCO either, and `download` says so.  So every file is read once when it is first used, its
+SHA-256 sum is kept in ``SHA256SUMS`` beside the data, and later uses compare (``sha256sum -c`` does
+too), those after another download as well.
 
 Sources: formats and addresses from https://github.com/amitakamath/whatsup_vlms (README.md and
 dataset_zoo/aro_datasets.py; Kamath et al. 2023, arXiv 2310.19785) and https://cocodataset.org;

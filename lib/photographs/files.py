@@ -91,14 +91,6 @@ def sums(folder: Path) -> dict[str, str]:
     return {line[66:]: line[:64] for line in lines}
 
 
-def forget(folder: Path, piece: str) -> None:
-    """Drop the sums of a piece that is about to be fetched anew."""
-    known = sums(folder)
-    kept = {n: s for n, s in known.items() if n != piece and not n.startswith(f"{piece}/")}
-    if kept != known:
-        (folder / SUMS).write_text("".join(f"{s}  {n}\n" for n, s in kept.items()))
-
-
 def parsed(path: Path):
     """A JSON file's content.  Raises DataError."""
     try:

@@ -10,12 +10,13 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
+import warnings
 import zipfile
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from .files import COCO, PAGE, SUBSETS, DataError, forget
+from .files import COCO, PAGE, SUBSETS, SUMS, DataError
 from .load import coco_spatial, whatsup
 from .questions import Question
 
@@ -46,6 +47,14 @@ SOURCES = {
          COCO[2], "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268"),
     ],
 }  # fmt: skip
+# Sums of What'sUp that one other user published, in experiments/comp01_whatsup.py of
+# https://github.com/liziqiu846/minimind-v (commit fb40833).  No proof: a difference is only told.
+SEEN = {
+    SUBSETS["A"][0]: "77ee94ae35552ed643ecd47f700daa178e10051458baae99d5c4c5d5922590d3",
+    "controlled_images.tar.gz": "4fc005e7ab1e2ac5e5836d2456dd9ae930239c44953b0b2d3e9523f6ad5b1a69",
+    SUBSETS["B"][0]: "2c0df1ab59d13d71442752b4b3c7353114d712a785b0850ec22e11c2b0c474c9",
+    "controlled_clevr.tar.gz": "df8b23af7dc73c4bf98937777b7a5d85aab42598eace82fa7adad5802df2c493",
+}
 LOADERS = {
     "whatsup-a": whatsup,
     "whatsup-b": lambda folder: whatsup(folder, "B"),
@@ -59,8 +68,9 @@ def download(name: str, folder: Path | str, sources: list | None = None) -> list
     """Fetch "whatsup-a", "whatsup-b" or "coco-spatial" (1 GB or more) into a folder, and load it.
 
     What is already there is not fetched again, and a download that was stopped goes on where it
-    was.  sources: other addresses, as in SOURCES.  Raises DataError if a server cannot be
-    reached or sends something else, or where the folder cannot be written.
+    was.  Warns, with the sum of what came, of a file whose publishers give none.  sources: other
+    addresses, as in SOURCES.  Raises DataError if a server cannot be reached or sends something
+    else (also another file than the one first used here), or where the folder cannot be written.
     """
     if name not in SOURCES:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(SOURCES)}")
@@ -69,14 +79,28 @@ def download(name: str, folder: Path | str, sources: list | None = None) -> list
         folder.mkdir(parents=True, exist_ok=True)
         for file, url, kept, *digest in sources or SOURCES[name]:
             if not (folder / kept).exists():
-                forget(folder, kept)
                 if not (folder / file).exists():
                     fetch(url, folder / file, *digest)
+                if not digest:
+                    _trusted(folder / file)
                 if file != kept:
                     _unpack(folder / file, kept)
     except OSError as error:
         raise DataError(f"{folder} cannot be written to: {error}") from None
     return LOADERS[name](folder)
+
+
+def _trusted(path: Path) -> None:
+    """Say that nobody vouches for a file, and what its sum is."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    seen = SEEN.get(path.name)
+    other = "as another user had it" if seen == digest else f"where another user had {seen}"
+    warnings.warn(
+        f"{path.name} is trusted as it came, since its publishers give no sum: SHA-256 {digest}"
+        f"{f', {other}' if seen else ''}; later uses are compared with {SUMS}",
+        stacklevel=3,
+    )
 
 
 def fetch(url: str, path: Path, digest: str | None = None, block: int = 1 << 20) -> None:
