@@ -417,7 +417,8 @@ ODD = {
     "an image token that is another word": settings(CONFIG, image_token_index=7),
     "a chat template that is a number": settings(WORDS, chat_template=5),
     "a chat template that cannot be read": settings(WORDS, chat_template="{% for %}"),
-    "a chat template that refuses": settings(WORDS, chat_template="{{ raise_exception('only words are taken here') }}"),
+    "a chat template that refuses": settings(
+        WORDS, chat_template="{{ raise_exception('no picture is taken') }}"),
     "a chat template without an image": settings(WORDS, chat_template="{{ messages[0].role }}"),
     "a chat template of two images": settings(WORDS, chat_template="<image><image>"),
     "named templates without a default": settings(WORDS, chat_template=[
