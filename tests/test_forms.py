@@ -2,10 +2,15 @@
 
 import hashlib
 import json
+import os
 import random
+import re
 import shutil
+import subprocess
+import sys
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +21,9 @@ from safetensors.torch import load_file, save_file
 
 import dualmech
 from bookbuild import tiny
+from dualmech import record
 from vlms._paths import data_dir
+from vlms.checks import check_model
 from vlms.families import ModelError
 from vlms.loading import SHIPPED, check_files
 
@@ -182,6 +189,68 @@ def test_weights_in_half_precision_are_those_weights(saved, family, tmp_path, ha
         assert torch.equal(weight, model.get_parameter(name).float()), name
 
 
+def test_weights_kept_in_4_bits_are_known_as_such(tmp_path):
+    """As bitsandbytes saves them: the file says it, and so do the model and a result of it."""
+    whole = tiny.save("llava", tmp_path / "whole")
+    packed = dualmech.load(whole, device="cpu", precision="4bit")
+    packed.model.save_pretrained(folder := tmp_path / "packed")
+    for file in whole.iterdir():
+        if file.name != "config.json" and not file.name.startswith("model"):
+            shutil.copy(file, folder)
+    vlm = dualmech.load(folder, device="cpu")
+    assert vlm.quantised == "4bit" == record.provenance(vlm, 1.0)["quantised"]
+    torch.testing.assert_close(logits(vlm), logits(packed))
+    assert [row["ok"] for row in check_model(vlm)] == [True] * 4 + [None]
+    with pytest.raises(ModelError, match="are kept in 4bit: leave precision out"):
+        dualmech.load(folder, device="cpu", precision="float32")
+
+
+def test_an_image_processor_by_the_name_of_its_family(tmp_path):
+    """As many fine-tuned models say it: there is no class of this name."""
+    folder = tiny.save("qwen2_5_vl", tmp_path / "saved")
+    before = logits(dualmech.load(folder, device="cpu", precision="float32"))
+    name = {"image_processor_type": "Qwen2_5_VLImageProcessor"}
+    edit(folder / "preprocessor_config.json", lambda told: told.update(name))
+    vlm = dualmech.load(folder, device="cpu", precision="float32")
+    torch.testing.assert_close(logits(vlm), before)
+
+
+LOADS = """
+import sys, dualmech
+from vlms.families import ModelError
+try:
+    print(dualmech.load(sys.argv[1], device="cpu").grid)
+except ModelError as error:
+    print("told:", error)
+"""
+
+
+def test_a_torchvision_that_does_not_fit_is_named_or_not_needed(tmp_path):
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(
+        "__version__ = '0.1'\nraise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    info = tmp_path / "torchvision-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.1\n")
+    lib = f"{tmp_path}{os.pathsep}{Path(dualmech.__file__).parents[1]}"
+    command = [sys.executable, "-c", LOADS, "mini"]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {
+        "PYTHONPATH": lib})  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout == "(12, 12)\n" or re.match(
+        "told: cannot load 'mini': .*`pip uninstall torchvision` helps", run.stdout
+    ), run.stdout
+
+
+def test_a_home_folder_by_its_short_name(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model").symlink_to(checkpoint)
+    assert dualmech.load("~/model", device="cpu").grid == (12, 12)
+    with pytest.raises(ModelError, match="^unknown model '~/other': use one of "):
+        dualmech.load("~/other")
+
+
 # --- damage ---------------------------------------------------------------------------------
 
 
@@ -281,3 +350,117 @@ def test_what_is_no_checkpoint_says_what_to_do(checkpoint, tmp_path):
         assert len(told.split()) > 5 and "\n" not in told, (what, told)
         assert not (tmp_path / "ran").exists(), what
     held("damage", ", ".join(REFUSED), len(REFUSED), "refused, and no code of theirs ran")
+
+
+def deep(folder, name: str, key: str):
+    """A file of settings in which a place is nested 5,000 times."""
+    text = (folder / name).read_text().rstrip().removesuffix("}")
+    (folder / name).write_text(f'{text}, "{key}": {"[" * 5000}{"]" * 5000}}}')
+
+
+def again(folder, name: str, change):
+    (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+
+def looped(path):
+    path.unlink()
+    path.symlink_to(path)
+
+
+def more_words(folder):
+    """A tokenizer with a word that the weights do not know."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["unheard-of"])
+    tokenizer.save_pretrained(folder)
+
+
+def weights(folder, change):
+    some = load_file(folder / "model.safetensors")
+    save_file(change(some), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def settings(name: str, **more):
+    """A change of settings: part__key=value."""
+
+    def change(told):
+        for key, value in more.items():
+            *parts, last = key.split("__")
+            box = told
+            for part in parts:
+                box = box[part]
+            box[last] = value
+
+    return lambda folder: edit(folder / name, change)
+
+
+CONFIG, WORDS, PIXELS = "config.json", "tokenizer_config.json", "processor_config.json"
+ODD = {
+    "settings in UTF-16": lambda f: again(f, CONFIG, lambda raw: raw.decode().encode("utf-16")),
+    "settings that are a list": lambda f: again(f, CONFIG, lambda raw: b"[" + raw + b"]"),
+    "settings that are a number": lambda f: again(f, CONFIG, lambda raw: b"5"),
+    "settings nested 5,000 times": lambda f: deep(f, CONFIG, "more"),
+    "a tokenizer's settings nested 5,000 times": lambda f: deep(f, WORDS, "more"),
+    "settings that link to themselves": lambda f: looped(f / CONFIG),
+    "weights that link to themselves": lambda f: looped(f / "model.safetensors"),
+    "a folder for settings": lambda f: ((f / CONFIG).unlink(), (f / CONFIG).mkdir()),
+    "a width of 0": settings(CONFIG, text_config__hidden_size=0),
+    "a width below 0": settings(CONFIG, text_config__hidden_size=-64),
+    "a width of 10^12": settings(CONFIG, text_config__hidden_size=10**12),
+    "a width in words": settings(CONFIG, text_config__hidden_size="128"),
+    "another width than the weights'": settings(CONFIG, text_config__hidden_size=64),
+    "a patch of no pixels": settings(CONFIG, vision_config__patch_size=0),
+    "a canvas of no pixels": settings(CONFIG, vision_config__image_size=0),
+    "a language model of another kind": settings(CONFIG, text_config__model_type="nonsense"),
+    "no language model": settings(CONFIG, text_config="llama"),
+    "no encoder": settings(CONFIG, vision_config=None),
+    "an image token outside the vocabulary": settings(CONFIG, image_token_index=10**6),
+    "an image token that is another word": settings(CONFIG, image_token_index=7),
+    "a chat template that is a number": settings(WORDS, chat_template=5),
+    "a chat template that cannot be read": settings(WORDS, chat_template="{% for %}"),
+    "a chat template that refuses": settings(
+        WORDS, chat_template="{{ raise_exception('no picture is taken') }}"),
+    "a chat template without an image": settings(WORDS, chat_template="{{ messages[0].role }}"),
+    "a chat template of two images": settings(WORDS, chat_template="<image><image>"),
+    "named templates without a default": settings(WORDS, chat_template=[
+        {"name": "a", "template": "x"}, {"name": "b", "template": "y"}]),
+    "a tokenizer that is a list": lambda f: (f / "tokenizer.json").write_text("[]"),
+    "a tokenizer that is empty": lambda f: (f / "tokenizer.json").write_text(""),
+    "a tokenizer with a word that the weights do not know": more_words,
+    "means of two colours": settings(PIXELS, image_processor__image_mean=[0.5, 0.5]),
+    "a spread of zero": settings(PIXELS, image_processor__image_std=[0.0, 0.0, 0.0]),
+    "an image processor without a name": settings(PIXELS, image_processor=None),
+    "weights that are no numbers": lambda f: weights(f, lambda some: some | {
+        k: w * float("nan") for k, w in some.items() if "q_proj" in k}),
+    "weights without a size": lambda f: again(f, "model.safetensors", lambda raw: raw[:8]),
+    "weights with a header of 10^18 bytes": lambda f: again(
+        f, "model.safetensors", lambda raw: (10**18).to_bytes(8, "little") + raw[8:]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_odd_settings_are_told_at_load(checkpoint, tmp_path, what):
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    (folder / "chat_template.jinja").unlink(missing_ok=True) if "template" in what else None
+    ODD[what](folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ModelError) as error:
+            dualmech.load(folder, device="cpu")
+    told = str(error.value)
+    assert len(told.split()) > 5 and "\n" not in told and len(told) < 900, told
+
+
+def test_odd_settings_are_as_many_as_the_page_says():
+    held("odd", "settings, templates, tokenizers and weights that do not fit each other", len(ODD),
+         "refused at load, each case alone")  # fmt: skip
+
+
+def test_names_that_are_no_names():
+    odd = ("", " ", "a\0b", "a/\ud800", "x" * 5000, "a/" + "x" * 300, "~nobody-here/x")
+    for name in (*odd, b"x/y", None, 5):
+        with pytest.raises(ModelError) as error:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("jaxtyping.config.jaxtyping_disable", True)
+                patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+                dualmech.load(name)
+        assert "\n" not in str(error.value) and len(str(error.value).split()) > 4

@@ -210,6 +210,7 @@ def test_one_image_or_question_without_a_list(vlm, monkeypatch, images, question
 
 def test_a_greeting_is_a_self_test(vlm, monkeypatch):
     assert greeting(vlm).count(";") == 3 and "passes the self-test: " in greeting(vlm)
+    assert greeting(vlm).endswith("What it has learned is not tested: random weights pass, too.")
     shipped = replace(vlm, name="mini")
     assert greeting(shipped) == "`mini` is loaded."
     finish = runs.Run.finish

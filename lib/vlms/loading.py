@@ -330,11 +330,19 @@ def _loaded(name: str, device: str, precision: str | None, revision: str | None)
             spare = tokenizer.eos_token or tokenizer.unk_token
             tokenizer.pad_token = spare or tokenizer.convert_ids_to_tokens(0)
         model = _weights(where, config, family, precision, device, revision)
+    words, rows = max(tokenizer.get_vocab().values()), len(model.get_input_embeddings().weight)
+    if words >= rows:  # a question with such a word would end far from here, on a GPU for good
+        raise ModelError(f"{name!r} has a token {words} and weights for {rows}: get it again")
     side, px = family.layout(config)
     vlm = VLM(
         name, model, tokenizer, images, template, family, (side, side), px,
         path if local else None, revision, precision if precision == "4bit" else None,
     )  # fmt: skip
-    if not shipped:  # what would stop the first answer stops here
-        vlm.answer([Image.new("RGB", vlm.canvas[::-1], "white")], [""])
+    if not shipped:  # what would stop the first answer, or make it no answer, stops here
+        x = vlm.prepare([Image.new("RGB", vlm.canvas[::-1], "white")], [""])
+        if vlm.logits(x).isnan().any():
+            raise ModelError(
+                f"{name!r} computes no numbers (nan) in {precision}: its weights or its image "
+                "processor's settings are damaged, or it overflows, and float32 is needed"
+            )
     return vlm

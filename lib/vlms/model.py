@@ -320,11 +320,10 @@ class VLM:
         take any size; see `native`).  Raises ModelError for what is no picture, unequal lengths or
         unknown words.
         """
+        _check_lists(images, questions)
         if fit == "native":
-            _check_lists(images, questions)
             asked = zip(images, questions, strict=True)
             return [self.native(i).answer([i], [q], fit="stretch")[0] for i, q in asked]
-        _check_lists(images, questions)
         images = [pictures.fitted(image, self.canvas, fit) for image in images]
         return self._asked(images, questions, batch, lambda x: self.decode(self.logits(x)))
 
@@ -355,7 +354,9 @@ class VLM:
 
 
 def _check_lists(images, questions) -> None:
-    if isinstance(questions, str) or isinstance(images, Image.Image):
+    pair = (images, questions)
+    whole = any(isinstance(x, str | Image.Image) or not hasattr(x, "__len__") for x in pair)
+    if whole or not all(isinstance(text, str) for text in questions):
         raise ModelError("give a list of images and a list of questions, one each per answer")
     if len(images) != len(questions) or not len(images):
         raise ModelError(

@@ -21,7 +21,11 @@ def opened(path: Path | str) -> Image.Image:
     Raises ModelError for a file that is missing, cut, of another kind than FORMATS, or so large
     (Pillow's limit, about 89 million pixels) that it would fill the memory.
     """
-    if not Path(path).is_file():
+    try:
+        there = Path(path).is_file()
+    except (OSError, TypeError):  # a name that is too long, or no name at all
+        there = False
+    if not there:
         raise ModelError(f"no image at {path}: check the path")
     try:
         with warnings.catch_warnings():
@@ -44,9 +48,10 @@ def opened(path: Path | str) -> Image.Image:
 def upright(picture) -> Image.Image:
     """A PIL image or an array as 8-bit RGB, as a viewer shows it.
 
-    Turned as its EXIF data say; transparency over white; 16 bits and floats scaled to 8; arrays
-    are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floats in [0, 1].  Raises ModelError for
-    anything else.
+    Turned as its EXIF data say; transparency over white; 16 bits and floats scaled to 8; of a
+    moving picture the frame it stands at, the first.  Colour profiles are not applied, as in the
+    models' own processors.  Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or floats in
+    [0, 1].  Raises ModelError for anything else.
     """
     if isinstance(picture, np.ndarray):
         picture = _from_array(picture)
@@ -56,15 +61,21 @@ def upright(picture) -> Image.Image:
     if not min(picture.size):
         raise ModelError("the picture has no pixels: open another one")
     try:
-        picture = ImageOps.exif_transpose(picture)
-    except OSError as error:
-        raise ModelError(f"the picture cannot be read: {error}") from None
+        return _rgb(ImageOps.exif_transpose(picture))
+    except ModelError:
+        raise
+    except Exception as error:  # pixels that are read only now, damaged EXIF data, odd modes
+        raise ModelError(f"the picture cannot be read ({error}): save it again as PNG") from None
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         grey = np.asarray(picture, dtype=float)
-        most = 255.0 if grey.max() < 256 else 65535.0
+        if not (np.isfinite(grey).all() and 0 <= grey.min() and grey.max() <= 65535):
+            raise ModelError("a grey picture holds numbers from 0 to 65535, and this one does not")
+        most = 255.0 if grey.max() < 256 and ";" not in picture.mode else 65535.0
         most = 1.0 if picture.mode == "F" and grey.max() <= 1 else most
-        grey = np.clip(grey * (255 / most) + 0.5, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        return Image.fromarray((grey * (255 / most) + 0.5).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         over = picture.convert("RGBA")
         white = Image.new("RGBA", over.size, "white")
@@ -80,7 +91,10 @@ def _from_array(array: np.ndarray) -> Image.Image:
         )
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
         raise ModelError(f"expected an array (H, W), (H, W, 3) or (H, W, 4), got {array.shape}")
-    if array.dtype == np.uint16:
+    if np.ma.is_masked(array):
+        raise ModelError("the array has masked pixels: say what is there, with `array.filled(0)`")
+    array = np.asarray(array)
+    if array.dtype.kind == "u" and array.itemsize == 2:  # in either order of bytes
         array = (array / 257 + 0.5).astype(np.uint8)
     elif array.dtype.kind == "f":
         if not (np.isfinite(array).all() and 0 <= array.min() and array.max() <= 1):
