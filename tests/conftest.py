@@ -3,6 +3,7 @@
 import gc
 import os
 
+import live_cases
 import pytest
 import torch
 
@@ -75,3 +76,16 @@ def browser():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(chromium.INSTALL)
     with chromium.opened() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def rounded(tmp_path_factory):
+    """The shipped model with the weights of the page."""
+    vlm = dualmech.load("mini", device="cpu")
+    return live_cases.with_page_weights(vlm, tmp_path_factory.mktemp("rounded"))
+
+
+@pytest.fixture(scope="session")
+def cases(rounded):
+    """200 runs of it, most with edits."""
+    return live_cases.make(rounded, 200)

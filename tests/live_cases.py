@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import torch
 
@@ -111,3 +113,24 @@ def _case(vlm, rng, op: str) -> dict:
 def _removed(vlm, stimulus, question, task):
     trial = lib.Trial(stimulus, question, "", "", task)
     return lib.ordering_removed(vlm, [trial])[0]
+
+
+def asked(cases):
+    return [["logits", {key: case[key] for key in ("clean", "edits")}] for case in cases]
+
+
+def same(cases, found, limit=1e-4):
+    """Logits within a limit of PyTorch's, and the same answer, in every case."""
+    assert len(found) == len(cases)
+    for case, logits in zip(cases, found, strict=True):
+        expected = np.array(case["expected"])
+        worst = abs(np.array(logits) - expected).max()
+        assert worst < limit, f"{case['op']} differs by {worst}: {case['clean']}, {case['edits']}"
+        assert np.argmax(logits) == expected.argmax(), case["op"]
+
+
+def with_page_weights(vlm, folder):
+    """The model with the weights that the page has, those of its file in float16."""
+    shutil.copytree(vlm.path, folder, dirs_exist_ok=True)
+    (folder / "model.safetensors").write_bytes(pack.weights(vlm))
+    return lib.load(folder, device="cpu", precision="float32")

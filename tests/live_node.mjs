@@ -13,8 +13,14 @@ const { weights, model, kit, simd, calls } = JSON.parse(readFileSync(request, "u
 const file = readFileSync(weights);
 const bytes = file.buffer.slice(file.byteOffset, file.byteOffset + file.length);
 const lab = new Lab(new Model({ ...model, weights: bytes }, simd), kit);
+const work = { seen: 0, layers: 0 }; // pictures encoded and layers run so far
+for (const [name, counted] of [["encode", "seen"], ["step", "layers"]]) {
+  const done = lab.model[name].bind(lab.model);
+  lab.model[name] = (...given) => (work[counted]++, done(...given));
+}
 
 const offers = {
+  work: () => ({ ...work }),
   logits: ({ clean, edits }) => [...lab.logits(clean, edits)],
   ask: (given) => lab.ask(given),
   probe: (given) => lab.probe(given),

@@ -14,7 +14,7 @@ from PIL import Image
 from . import library as lib
 from . import pack, plain
 
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#b25000", "#007a5a", "#59636e"
+BLUE, ORANGE, GREEN = "#0072b2", "#b25000", "#007a5a"
 NAMES = ("green", "red", "blue")  # of the squares that an explorable begins with
 PAIRS = 5
 
@@ -95,11 +95,11 @@ def scrubber(vlm: lib.VLM, _extras):
     ax = fig.subplots()
     for k, (name, colour) in enumerate((("unchanged", BLUE), ("place", ORANGE), ("colour", GREEN))):
         ax.plot(slots, found[:, k], "os^"[k] + "-", color=colour, label=name)
-    for target, colour in (("ordering", ORANGE), ("attribute", GREY)):
+    for target, name, colour in (("ordering", "place", ORANGE), ("attribute", "colour", GREEN)):
         depth, value = zip(*pack.curves()["left"][target], strict=True)
-        ax.plot(np.array(depth) * vlm.n_layers, value, ":", color=colour)
-    ax.set(xlabel="slot (dotted: Qwen2-VL-7B in the paper)", ylabel="mean probability")
-    fig.legend(loc="outside upper center", ncols=3)
+        ax.plot(np.array(depth) * vlm.n_layers, value, ":", color=colour, label=f"{name}, paper")
+    ax.set(xlabel="slot (paper: Qwen2-VL-7B, its depth on this axis)", ylabel="mean probability")
+    fig.legend(loc="outside upper center", ncols=5, columnspacing=1, handlelength=1.6)
     peak = int(found[:, 1].argmax())
     return fig, (
         "The last token's state copied from another run, slot by slot: the place leads at slot "
@@ -121,9 +121,10 @@ def two_roads(vlm: lib.VLM, _extras):
     for visual in states.values():
         p = [probabilities(vlm, asked, NAMES, visual=visual[order]) for order in places.values()]
         rows.append([f"{NAMES[int(np.argmax(one))]} {max(one):.2f}" for one in p])
-    fig = Figure(figsize=(5.8, 1.9), layout="constrained")
+    fig = Figure(figsize=(5.8, 2.1), layout="constrained")
     ax = fig.subplots()
     ax.axis("off")
+    ax.set_title("rows: what the encoder tells of; columns: how the tokens stand", fontsize=10)
     table = ax.table(rows, rowLabels=list(states), colLabels=list(places), loc="center")
     table.scale(1, 1.8)
     told = "; ".join(

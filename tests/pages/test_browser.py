@@ -26,8 +26,8 @@ WIDER = """width => [...document.body.querySelectorAll('*')]
 CUT = """() => [...document.querySelectorAll('pre, .wide')]
   .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
   .map(e => e.textContent.slice(0, 120))"""
-COLOURS = """() => [document.body, document.querySelector('article')]
-  .map(e => getComputedStyle(e)).flatMap(s => [s.color, s.backgroundColor])"""
+COLOURS = """() => [document.body, ...document.querySelectorAll('article, .live-frame')]
+  .map(e => getComputedStyle(e)).map(s => [s.color, s.backgroundColor])"""
 CONTRASTS = """() => {  // the contrasts of code with its box
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
     .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
@@ -116,9 +116,10 @@ def test_anyone_can_use_the_page(visited):
 def test_on_paper_no_line_is_cut_and_the_dark_page_is_light(visited):
     _, visit = visited
     assert not visit.cut
-    ink, paper, text, behind = visit.colours
-    assert (ink, paper, text) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)", "rgb(0, 0, 0)")
-    assert behind == "rgba(0, 0, 0, 0)"
+    body, article, *explorables = visit.colours  # of text, and of what is behind it
+    assert body == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    assert article == ["rgb(0, 0, 0)", "rgba(0, 0, 0, 0)"]
+    assert all(colours == ["rgb(27, 31, 36)", "rgb(255, 255, 255)"] for colours in explorables)
 
 
 def test_a_chapter_is_short(visited):
@@ -243,13 +244,21 @@ PLACED = [
 ]
 
 
+def test_each_explorable_stands_where_its_idea_is_told():
+    """Chapters by their numbers; 0 is the start page."""
+    assert sorted((int(name(source)[:2]), explorable) for source, explorable in PLACED) == [
+        (0, "erase-ask"), (1, "erase-ask"), (4, "layer-scrubber"), (6, "heat-map"),
+        (7, "strip-lab"), (8, "two-roads"), (10, "turn-it-up"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("source", "explorable"), PLACED, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_an_explorable_answers_a_finger_on_its_page(browser, source, explorable):
     """On a phone, from a file, with the network off: a prediction, a choice, and back again.
 
-    By keyboard alone: tests/test_live.py.
+    By keyboard alone: tests/test_live_page.py.
     """
     with browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True
@@ -262,6 +271,7 @@ def test_an_explorable_answers_a_finger_on_its_page(browser, source, explorable)
         at.locator(".live-frame[data-done]").wait_for(timeout=120_000)
         first = at.locator(".said").inner_text()
         assert first and at.locator(".result").is_visible()
+        assert not axe(tab)  # bars, tables and curves are there now
         group = at.locator("fieldset", has=tab.locator("input[type=radio]:visible")).last
         group.locator("input[type=radio]:not(:checked)").first.tap()
         at.locator(".live-frame[data-done]").wait_for(timeout=120_000)

@@ -34,6 +34,8 @@ def test_the_archive_opens_from_a_folder_with_the_network_off(browser, tmp_path)
         tab.goto((folder / "index.html").as_uri())
         tab.wait_for_selector("article h1")
         assert tab.url.endswith(f"chapters/{START}.html")
+        tab.locator(".explorable .choices button").first.click()  # the model is in the archive
+        tab.locator(".said", has_text="The model says").wait_for(timeout=60_000)
         tab.click("a.next")
         tab.wait_for_selector("article h1")
     assert not said

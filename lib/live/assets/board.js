@@ -133,10 +133,10 @@ export function board(kit, { label, mark = "marked", onmove, onpaint }) {
       c.fillText(text, x + cell / 2, y + cell * 0.68);
     });
     if (cells && document.activeElement === cells) {
-      c.lineWidth = 5;
+      const accent = getComputedStyle(marks).getPropertyValue("--accent");
       for (const [colour, width] of [
         ["#fff", 8],
-        ["#0b57d0", 4],
+        [accent, 4],
       ]) {
         ((c.strokeStyle = colour), (c.lineWidth = width));
         c.strokeRect(cursor.col * cell + 3, cursor.row * cell + 3, cell - 6, cell - 6);

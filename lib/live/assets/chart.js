@@ -37,13 +37,13 @@ export function chart({ label, x, y, most, ticks }) {
       ...points.map(([v, p]) => marker(style, sx(v), sy(p))),
     ]);
     const line =
-      at === undefined ? null : svg("line", { class: "here", x1: sx(at), x2: sx(at), y1: sy(0), y2: sy(1) });
+      at === undefined ? null : svg("line", { class: "slot", x1: sx(at), x2: sx(at), y1: sy(0), y2: sy(1) });
     el.replaceChildren(
       ...frame.map((one) => one.cloneNode(true)),
       ...drawn.filter(Boolean),
       ...(line ? [line] : []),
     );
-    el.setAttribute("aria-label", told ?? label);
+    el.setAttribute("aria-label", told || label);
     key.replaceChildren(
       ...curves
         .filter(({ name }) => name)

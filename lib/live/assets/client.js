@@ -96,6 +96,11 @@ function message(name, given, transfer = []) {
       waiting.delete(id);
       error === undefined ? resolve(result) : reject(new Error(error));
     };
+    worker.onerror = () => {
+      worker = null; // where this page stands, workers are forbidden
+      waiting.forEach(({ reject }) => reject(new Error("this page may not start the worker that runs the model")));
+      waiting.clear();
+    };
   }
   return new Promise((resolve, reject) => {
     waiting.set(++last, { resolve, reject });

@@ -65,7 +65,7 @@ export function bars(label) {
       ...rows.map(({ word, p, was, note }) =>
         h(
           "div",
-          { class: "bar" },
+          { class: "chance" },
           h("span", { class: "word" }, word, note ? h("small", {}, note) : null),
           h(
             "span",

@@ -26,6 +26,6 @@ function put(element, given) {
 
 let count = 0;
 export const fresh = (what) => `live-${what}-${++count}`;
-export const percent = (p) => `${Math.round(100 * p)} %`;
+export const percent = (p) => `${Math.round(100 * p)}\u00a0%`;
 export const list = (words) =>
   words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;

@@ -76,6 +76,7 @@ export const erase = {
     result.append(shown.el);
 
     return {
+      forget: () => {},
       show(now) {
         const scene = sceneOf(kit, now);
         picture.show({ scene, marked: now.erased });

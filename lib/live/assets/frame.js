@@ -4,9 +4,9 @@ import { fresh, h } from "./elements.js";
 
 /**
  * The frame of an explorable in a div.  spec: {name, title, lead, start: its first state, gate: {ask, options, then},
- * build(frame): fills its parts left, more, controls and result, and returns {show(state), run(state, alive)}}.
+ * build(frame): fills its parts left, more, controls and result, and returns {show(state), run(state, alive), forget()}}.
  *
- * show() draws a state at once; run() asks the model, says what came out, and stops where alive() is false, as a newer
+ * show() draws a state at once; forget() drops what earlier runs found; run() asks the model, says what came out, and stops where alive() is false, as a newer
  * state has come.  Nothing is loaded, and nothing run, before the reader touches something.
  */
 export function frame(root, spec, kit) {
@@ -38,7 +38,7 @@ export function frame(root, spec, kit) {
     ),
     h(
       "p",
-      { class: "foot" },
+      { class: "below" },
       h(
         "button",
         {
@@ -46,6 +46,7 @@ export function frame(root, spec, kit) {
           onclick: () => {
             openGate();
             say();
+            parts.forget(); // else the answer would stand beside the question
             set({ ...start }, true);
           },
         },
@@ -145,7 +146,9 @@ export function frame(root, spec, kit) {
   const follow = () => {
     const linked = fromLink(name);
     try {
-      if (linked) set({ ...start, ...linked }); // who follows a link to a state wants to see it run
+      if (!linked) return;
+      set({ ...start, ...linked }); // who follows a link to a state wants to see it run
+      root.scrollIntoView();
     } catch {
       set(start, true); // a link from another edition
       say("The link does not fit this page; this is where it begins.");

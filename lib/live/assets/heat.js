@@ -57,6 +57,9 @@ export const heatMap = {
     let heat = null;
 
     return {
+      forget() {
+        heat = null;
+      },
       show(now) {
         picture.show({ scene: { task: "squares", items: now.items }, heat });
         axis.show(now.axis);

@@ -115,32 +115,15 @@ export const twoRoads = {
     const trialOf = (now) => trial(kit, { ...now, task: "squares" });
 
     return {
+      forget: () => {}, // show() empties the table
       show(now) {
         const asked = trialOf(now),
           order = roadView(kit, { ...now, encoder: "own" }, asked).order;
         tokens.show({ scene: asked.scene, order });
-        seen.show({
-          scene:
-            now.encoder === "mirror"
-              ? asked.mirror
-              : now.encoder === "own"
-                ? asked.scene
-                : {
-                    task: "squares",
-                    items: [
-                      {
-                        ...asked.scene.items[1],
-                        row: (kit.grid - kit.item) / 2,
-                        col: (kit.grid - kit.item) / 2,
-                      },
-                    ],
-                  },
-        });
-        caption.textContent = {
-          own: "what the encoder saw",
-          mirror: "what the encoder saw",
-          removed: "what the encoder saw: each item alone",
-        }[now.encoder];
+        const middle = Math.floor((kit.grid - kit.item) / 2),
+          alone = { task: "squares", items: [{ ...asked.scene.items[1], row: middle, col: middle }] };
+        seen.show({ scene: { own: asked.scene, mirror: asked.mirror, removed: alone }[now.encoder] });
+        caption.textContent = `what the encoder saw${now.encoder === "removed" ? ": each item alone" : ""}`;
         question.textContent = `${asked.question}…`;
         encoder.show(now.encoder);
         places.show(now.places);

@@ -118,14 +118,16 @@ export const scrubber = {
           { name: "place", points: ordering, style: "two" },
           { name: "colour", points: attribute, style: "three" },
           { name: "place, Qwen2-VL-7B (paper)", points: stretch(ghost.ordering), style: "ghost-two" },
-          { name: "colour, Qwen2-VL-7B (paper)", points: stretch(ghost.attribute), style: "ghost" },
+          { name: "colour, Qwen2-VL-7B (paper)", points: stretch(ghost.attribute), style: "ghost-three" },
         ],
         told: `By slot, place: ${ordering.map(([, p]) => percent(p)).join(", ")}; colour: ${attribute.map(([, p]) => percent(p)).join(", ")}`,
       });
-      told.textContent = `Mean of ${Math.max(1, n)} ${n > 1 ? "pairs" : "pair"}. Depths of the two models are put on one axis.`;
+      const mean = n ? `Mean of ${n} ${n > 1 ? "pairs" : "pair"}. ` : "";
+      told.textContent = `${mean}Depths of the two models are put on one axis.`;
     };
 
     return {
+      forget: () => known.clear(),
       show(now) {
         const pair = pairOf(kit, now, now.seed);
         clean.show({ scene: pair.clean.view.scene });

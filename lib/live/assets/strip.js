@@ -135,6 +135,7 @@ export const stripLab = {
         })),
         told: tries.map(({ region, n, p }) => `${REGIONS[region]}, ${n} tokens: ${percent(p)}`).join("; "),
       });
+    drawVote();
     const edit = (now, asked, runs) => {
       const { to, of } = swap(kit, now, asked.scene);
       return to.length ? [{ slot: now.slot, op: "copy", to, of, from: runs.mirror }] : [];
@@ -145,6 +146,10 @@ export const stripLab = {
     });
 
     return {
+      forget() {
+        tries.length = 0;
+        drawVote();
+      },
       show(now) {
         const asked = trial(kit, { ...now, task: "squares" }),
           { to, of } = swap(kit, now, asked.scene);

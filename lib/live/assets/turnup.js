@@ -94,22 +94,17 @@ export const turnUp = {
     );
     let kept = null;
     const known = new Map();
-    const asking = async (k, kind, now) => {
-      const { question, answer } = kept.kept[k],
-        key = [k, kind, kind && now.alpha, kind && now.how].join();
-      if (!known.has(key)) {
-        const edit = { slot: 0, op: "amplify", directions: kept.directions, alpha: now.alpha, how: now.how };
-        if (kind === "null") edit.null = noise(kept.directions[0].length, 1);
-        const found = await ask(
-          { view: { scene: { kept: k } }, question },
-          kind && now.alpha ? [edit] : [],
-          [],
-        );
-        known.set(key, { said: found.answer, right: found.answer === answer });
-      }
-      return known.get(key);
+    const keyOf = (k, kind, { alpha, how }) => [k, kind, kind && alpha, kind && how].join(),
+      had = (k, kind, now) => known.get(keyOf(k, kind, now)); // kind "": without an edit
+    const learn = async (k, kind, now) => {
+      if (had(k, kind, now)) return;
+      const { question, answer } = kept.kept[k];
+      const edit = { slot: 0, op: "amplify", directions: kept.directions, alpha: now.alpha, how: now.how };
+      if (kind === "null") edit.null = noise(kept.directions[0].length, 1);
+      const clean = { view: { scene: { kept: k } }, question },
+        found = await ask(clean, kind && now.alpha ? [edit] : [], []);
+      known.set(keyOf(k, kind, now), { said: found.answer, right: found.answer === answer });
     };
-    const had = (k, kind, now) => known.get([k, kind, kind && now.alpha, kind && now.how].join());
 
     function tally(now, kind) {
       const out = { right: 0, wrong: 0, repaired: 0, broken: 0, n: 0 };
@@ -173,6 +168,7 @@ export const turnUp = {
     }
 
     return {
+      forget: () => known.clear(),
       show(now) {
         alpha.show(ALPHAS.indexOf(now.alpha));
         scene.show(now.scene);
@@ -197,7 +193,7 @@ export const turnUp = {
         }
         this.show(now);
         for (let k = 0; k < 100; k++) {
-          for (const kind of ["", "signal", "null"]) await asking(k, kind, now);
+          for (const kind of ["", "signal", "null"]) await learn(k, kind, now);
           if (!alive()) return;
           if (k % 5 === 4) this.show(now);
         }
