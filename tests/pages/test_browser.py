@@ -252,9 +252,27 @@ def test_each_explorable_stands_where_its_idea_is_told():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+every_explorable = pytest.mark.parametrize(
     ("source", "explorable"), PLACED, ids=lambda value: value if isinstance(value, str) else ""
 )
+
+
+@every_explorable
+def test_on_a_phone_nothing_jumps_when_an_explorable_is_drawn(browser, source, explorable):
+    """It is about as high before its script has come."""
+    high = []
+    for pattern in ("**/live.js", "no such script"):
+        with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+            context.route(pattern, lambda route: route.abort())
+            tab = context.new_page()
+            tab.goto(built(source).as_uri())
+            drawn = " .live-frame" * (len(high) == 1)
+            tab.wait_for_selector(f"[data-explorable={explorable}]{drawn}")
+            high.append(tab.locator(f"[data-explorable={explorable}]").bounding_box()["height"])
+    assert high[0] == pytest.approx(high[1], abs=40)
+
+
+@every_explorable
 def test_an_explorable_answers_a_finger_on_its_page(browser, source, explorable):
     """On a phone, from a file, with the network off: a prediction, a choice, and back again.
 
