@@ -73,7 +73,8 @@ def run(tmp_path_factory):
     return out, stage.model
 
 
-def test_a_run_amid_stage_two_is_written_out_and_measured(run):
+def test_a_run_amid_stage_two_is_written_out_and_measured(run, monkeypatch):
+    monkeypatch.setattr(S, "TASKS", ("squares", "shapes"))  # of 2,304 trials 960
     out, model = run
     rows = M.measure(out, "i", pairs=2)
     vlm = dualmech.load(out / "lm-2", device="cpu")

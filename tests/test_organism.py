@@ -382,12 +382,17 @@ def finished(tmp_path_factory):
     return T.train(TOY, out, "cpu", compiled=False)
 
 
-@pytest.fixture
-def language(finished):
+def last_stage(finished):
     """The last stage as it stands at the end of that run."""
     trainer = T.Trainer(TOY, "refine", finished.parent, "cpu", compiled=False)
     trainer.run()
     return trainer
+
+
+@pytest.fixture(scope="module")
+def language(finished):
+    """That stage, for tests that change nothing in it."""
+    return last_stage(finished)
 
 
 def weights(folder):
@@ -511,7 +516,8 @@ def test_the_language_model_reads_the_tower_that_wrote_captions(captioned):
 
 
 def test_without_steps_of_labels_captions_start_from_random_weights(tmp_path):
-    T.train(replace(CAPTION, encoder_steps=0), tmp_path, "cpu", compiled=False)
+    towers = replace(CAPTION, encoder_steps=0, lm_steps=0, polish=0, refine=0)
+    T.train(towers, tmp_path, "cpu", compiled=False)
     from safetensors.torch import load_file
 
     start = T.build_model(len(T.build_processor().tokenizer), 0).model.vision_tower.state_dict()
@@ -573,8 +579,9 @@ def test_the_visual_tokens_of_training_are_a_readers(finished, language):
     assert_close(visual, vlm.visual([s.image for s in drawn]), rtol=0, atol=1e-5)
 
 
-def test_the_loss_of_training_is_that_of_a_readers_answers(finished, language, tokenizer):
+def test_the_loss_of_training_is_that_of_a_readers_answers(finished, tokenizer):
     """Packed turns, their mask and their positions give the logits of one question alone."""
+    language = last_stage(finished)
     turns = [
         ("Name the items.", "key"),
         ("The object above the key is a(n) ", "pot"),
@@ -612,8 +619,8 @@ def test_one_turn_does_not_see_another(language, tokenizer, step):
     assert loss_of([first, others[0]], 2) != loss_of([first, others[1]], 2), "its own words do"
 
 
-def test_questions_may_stand_at_random_distances_from_the_image(language):
-    batch, seen = next(iter(T.Stream(TOY, "lm", 0, 1))), []
+def test_questions_may_stand_at_random_distances_from_the_image(finished):
+    language, batch, seen = last_stage(finished), next(iter(T.Stream(TOY, "lm", 0, 1))), []
     run = language.lm
     language.lm = lambda x, mask, place: seen.append(place) or run(x, mask, place)
     recipe = language.recipe
