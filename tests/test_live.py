@@ -130,13 +130,12 @@ def test_wrong_input_is_told(rounded):
 
 
 def test_rounding_the_weights_keeps_the_answers(rounded):
-    """float16 halves the download; on unseen trios hardly an answer may change: one in a hundred,
-    where two words are nearly as probable."""
+    """float16 halves the download; on unseen trios no answer may change."""
     whole = lib.load("mini", device="cpu")
     for task in lib.TASKS:
         some = lib.trials(task, whole.geometry, heldout=True)[::12]
         given = [t.stimulus.image for t in some], [t.question for t in some]
-        assert np.mean(np.array(rounded.answer(*given)) == whole.answer(*given)) >= 0.99
+        assert rounded.answer(*given) == whole.answer(*given)
 
 
 def test_other_models_are_refused(rounded):
