@@ -187,7 +187,7 @@ def test_an_odd_file_is_refused_in_one_line(tmp_path, capsys):
         path.write_bytes(raw)
         assert main(["check-result", str(path)]) == 1, what
         (line,) = capsys.readouterr().out.splitlines()
-        assert line.startswith(f"bad: {path}: $") or line.startswith(
+        assert line.startswith(f"bad: {path}: ") or line.startswith(
             f"bad: cannot read the result {path}: "
         ), (what, line)
         assert len(line) < 700 and line.isprintable() and len(line.split()) > 5, (what, line)

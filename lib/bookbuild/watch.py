@@ -1,12 +1,12 @@
 """Watches over the kernel of a chapter. `run` loads it, as a plugin, into nbmake's process.
 
 Twice a kernel has gone idle for ever while its cell was still waited for: its main thread in the
-event loop, the client in its own. A request or reply that lies in a ZeroMQ socket whose wake-up was
-lost looks so (ipykernel had such a gap up to 7.3, github.com/ipython/ipykernel/pull/1529), and the
-next message on that socket frees it. So this asks, while a cell is pending, whether the kernel
-works at all, sends it a message if not, and gives up only then, with the stack of every thread. It
-also ends a chapter that prints without end, and a kernel whose builder is gone, and says at which
-cell a chapter is that takes long.
+event loop, the client in its own. A request that lies in a ZeroMQ socket whose wake-up was lost
+looks so (ipykernel had such a gap up to 7.3, github.com/ipython/ipykernel/pull/1529). Another one
+on the same connection lies beside it; a new connection frees both. So this asks, while a cell is
+pending, whether the kernel works at all, connects to it anew if not, and gives up only then, with
+the stack of every thread. It also ends a chapter that prints without end, and a kernel whose
+builder is gone, and says at which cell a chapter is that takes long.
 """
 
 import asyncio
@@ -19,14 +19,15 @@ from contextlib import suppress
 
 import nbmake.nb_run
 import psutil
+import zmq
 from nbclient.client import NotebookClient
 from nbclient.exceptions import CellTimeoutError
 
 IDLE = "the kernel is idle and the cell is still waited for"  # `run` looks for these words
-SECONDS = float(os.environ.get("BOOKBUILD_IDLE", 30))  # without work: then a message, as often
-MESSAGES = 3  # that may stay without effect
+SECONDS = float(os.environ.get("BOOKBUILD_IDLE", 30))  # without work: then a new connection
+KNOCKS = 3  # that may stay without effect
 WORK = 0.01  # of a core: below, a kernel does nothing but look whether its parent is alive
-ANSWER = 0.05  # seconds of CPU that a message may cost it
+ANSWER = 0.05  # seconds of CPU that a connection may cost it
 TELL = float(os.environ.get("BOOKBUILD_TELL", 30))  # seconds between two words of a chapter
 MOST = 20e6  # bytes of output of one chapter; a page of this book has less than one million
 
@@ -60,7 +61,7 @@ class WatchedClient(NotebookClient):
     async def _guard(self, cell, cell_index):
         """Returns never; raises Stopped."""
         where = f"cell {cell_index} ({_first_line(cell)})"
-        worked, since, sent = self._work(), time.monotonic(), 0
+        worked, since, knocks = self._work(), time.monotonic(), 0
         while True:
             await asyncio.sleep(min(1, SECONDS / 4))
             self._tell(cell, cell_index)
@@ -68,14 +69,22 @@ class WatchedClient(NotebookClient):
                 raise Stopped(f"{where}: the chapter has printed more than {MOST / 1e6:.0f} MB")
             if time.monotonic() - since < SECONDS:
                 continue
-            sent = sent + 1 if self._work() - worked < WORK * SECONDS + ANSWER else 0
-            if sent > MESSAGES:
+            knocks = knocks + 1 if self._work() - worked < WORK * SECONDS + ANSWER else 0
+            if knocks > KNOCKS:
                 self._tell_stacks()
-                raise Stopped(f"{where}: {IDLE}, for {sent * SECONDS:.0f} s")
-            if sent:  # what waits in a socket unseen is read with the next message
-                self._say(f"{where}: the kernel is idle, and is sent a message")
-                self.kc.kernel_info()
+                raise Stopped(f"{where}: {IDLE}, for {knocks * SECONDS:.0f} s")
+            if knocks:
+                self._say(f"{where}: the kernel is idle, and is connected to anew")
+                await self._knock()
             worked, since = self._work(), time.monotonic()
+
+    async def _knock(self):
+        """Let what lies unseen be read: in the kernel's socket by connecting, in ours by asking."""
+        door = self.km.connect_shell()
+        for channel in (self.kc.shell_channel, self.kc.iopub_channel):
+            channel.socket.get(zmq.EVENTS)
+        await asyncio.sleep(min(1, SECONDS / 4))
+        door.close(linger=0)
 
     def _tell(self, cell, cell_index) -> None:
         now = time.monotonic()

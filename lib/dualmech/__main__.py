@@ -63,8 +63,7 @@ def _check_result(args) -> int:
     for path in args.files:
         try:
             record.check_sent(one := record.read(path), path)
-            at = record.place(one)
-            told = f"ok: {path}, for data/results/{at.as_posix()}"
+            told = f"ok: {path}, for data/results/{(at := record.place(one)).as_posix()}"
             told += ", its verdicts as reported" * (at.parts[0] not in record.SHIPPED)
         except ValueError as error:
             told, bad = f"bad: {error}", 1

@@ -47,10 +47,9 @@ def claim(
     """What the paper, or the book, says, held against what was measured.
 
     checks: each part of the sentence, and whether it is true here, or None where the numbers cannot
-    decide.  The verdict is "replicates" if all are true, "does not" if none is, else "partly"; it
-    is "open" where the undecided ones, which are not kept, could change it.  paper: ids of
-    `paper.value`; measured: names of the values that the checks read; by: whose claim it is, one of
-    `AUTHORS`.  Raises ValueError if there is no check, or for another author.
+    decide.  The verdict is "replicates" if all are true, "does not" if none is, else "partly", or
+    "open" where the undecided ones, which are not kept, could change it.  paper: ids of
+    `paper.value`; measured: names of values; by: one of `AUTHORS`.  Raises ValueError if not.
     """
     if not checks:
         raise ValueError(f"no check for the claim {sentence!r}: it cannot be judged")
@@ -69,9 +68,8 @@ def write(vlm, experiment: str, values: dict, claims=(), seconds: float = 0.0, *
     """Write an experiment's result to results_dir()/<model>/<experiment>.json and return it.
 
     values: {name: {"value", "low", "high", "n"}} as `metrics.share` and `metrics.mean` give them;
-    claims: from `claim`; more: what else belongs to the provenance (seed, alpha, ...).  A value
-    that is nan was not measured: it is left out, also of the claims that name it.  A claim that is
-    open is left out, too.  The result is `check`ed once it is written: a mistake costs no numbers.
+    claims: from `claim`; more: of the provenance (seed, alpha, ...).  Values that are nan are left
+    out, also of claims, and claims that are open.  It is `check`ed once written: no number is lost.
     """
     lost = {k for k, s in values.items() if isinstance(s, dict) and (v := s.get("value")) != v}
     values = {name: stats for name, stats in values.items() if name not in lost}
@@ -110,9 +108,8 @@ def place(record: dict) -> Path:
 def collect(*folders, refused: list[str] | None = None) -> list[dict]:
     """Every record below the folders (the shipped ones, then this machine's, if not given).
 
-    A record of the same model and experiment in a later folder replaces the earlier one.  Raises
-    ValueError for a file that `check` does not accept, or `check_sent` where it would ship; or,
-    given the list `refused`, leaves the file out and appends the message.
+    One of the same model and experiment in a later folder replaces the earlier.  Raises ValueError
+    for what `check` refuses, or `check_sent` where it would ship; or appends it to `refused`.
     """
     found, ships = {}, data_dir() / "results"
     for folder in map(Path, folders or (ships, results_dir())):
@@ -167,7 +164,8 @@ def _schema():
 
 
 def _refuse(file, where: str, why: str):
-    told = f"{file}: {where[:150]}: {why[:300]}"
+    why = f"{why[:60]} ... {why[-230:]}" if len(why) > 300 else why
+    told = f"{file}: {where[:150]}: {why}"
     raise ValueError(" ".join("".join(c if c.isprintable() else " " for c in told).split()))
 
 
@@ -177,9 +175,12 @@ def check(record, file: Path | str = "the record") -> None:
     Besides the schema: every interval holds its value, the date has been, every verdict follows
     from its checks, and a claim names published ids and values of the file.
     """
-    if error := best_match(_schema().iter_errors(record)):
-        what = f"{str(error.instance)[:80]!r} holds what no result needs: use plain words"
-        _refuse(file, error.json_path, what if error.validator == "not" else error.message)
+    try:
+        if error := best_match(_schema().iter_errors(record)):
+            what = f"{str(error.instance)[:80]!r} holds what no result needs: use plain words"
+            _refuse(file, error.json_path, what if error.validator == "not" else error.message)
+    except RecursionError:
+        _refuse(file, "$", "it is nested deeper than any result")
     source, values = record["provenance"], record["values"]
     if source["date"] > f"{datetime.now(UTC) + timedelta(1):%F}":  # it is tomorrow somewhere
         _refuse(file, "$.provenance.date", f"{source['date']} has not been")
