@@ -5,6 +5,7 @@
 
 import json
 import re
+from itertools import zip_longest
 
 import numpy as np
 
@@ -51,15 +52,16 @@ def _published(claim, model, *ids) -> dict:
 
 def _seeds(claim, known) -> list[dict]:
     """Rows of the runs that no record is of: strips of the mirror image against the own strips."""
-    told, twin = [], {}
-    for k, run in enumerate(json.loads((data_dir() / "results" / "seeds.json").read_text())):
-        name = SHIPPED[k] if k < len(SHIPPED) else f"{run['objective']}, {run['name']}"
-        twin.setdefault(run["objective"], name if k < len(SHIPPED) else run["objective"])
+    runs, told = json.loads((data_dir() / "results" / "seeds.json").read_text()), []
+    twin = {run["objective"]: name for run, name in zip(runs, SHIPPED, strict=False)}
+    for run, name in zip_longest(runs, SHIPPED):  # the shipped models come first
+        name = name or f"{run['objective']}, {run['name']}"
         shown = [d for d in run["directions"].values() if d["strip"]]
         swap, own = ([d[kind]["flips"] for d in shown] for kind in ("strip", "own strips"))
         row = _row(claim, name, [s["low"] > 1 / 2 for s in swap], swap, own)
         row["control"] += " (own strips)" * bool(own)
-        told.append(row | {"taught": claim["taught"].get(twin[run["objective"]], UNTOLD)})
+        lesson = twin.get(run["objective"], run["objective"])
+        told.append(row | {"taught": claim["taught"].get(lesson, UNTOLD)})
     return [row for row in told if row["model"] not in known]
 
 
