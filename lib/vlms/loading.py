@@ -225,7 +225,7 @@ def _image_processor(where: str, config, hub: dict):
 
     try:
         return AutoImageProcessor.from_pretrained(where, backend="pil", config=config, **hub)
-    except AttributeError:  # before 5.16 it misses those of Idefics3 and SmolVLM
+    except (AttributeError, ValueError):  # before 5.16 it misses those of Idefics3 and SmolVLM
         if (kind := config.model_type) not in ("idefics3", "smolvlm"):
             raise
         module = import_module(f"transformers.models.{kind}.image_processing_pil_{kind}")
