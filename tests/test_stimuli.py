@@ -58,14 +58,29 @@ def test_shapes_have_the_papers_proportions():
     area = {s: c.sum() / size**2 for s, c in cover.items()}
     assert area["square"] == pytest.approx(0.8**2, abs=0.005)
     assert area["circle"] == pytest.approx(np.pi / 4 * 0.9**2, abs=0.005)
-    assert area["triangle"] == pytest.approx(1 / 2, abs=0.005)
+    assert area["triangle"] == pytest.approx(3**0.5 / 4, abs=0.005)
     assert area["cross"] == pytest.approx(5 / 9, abs=0.005)
-    assert area["star"] == pytest.approx(5 * np.sin(np.pi / 5) * 0.382 / 4, abs=0.005)
-    rows = np.flatnonzero(cover["heart"].max(1) > 0.5)
-    assert rows[0] < 0.15 * size and rows[-1] > 0.85 * size
+    wide = np.sin(2 * np.pi / 5)  # the five-pointed star is stretched to its box
+    assert area["star"] == pytest.approx(5 * np.sin(np.pi / 5) * 0.382 / 4 / wide, abs=0.005)
+    # the heart's curve encloses 180 pi in a box of 32 by 28.906
+    assert area["heart"] == pytest.approx(180 * np.pi / 32 / 28.906, abs=0.005)
+    for shape in ("star", "cross", "heart"):
+        across = np.flatnonzero(cover[shape].any(0))
+        assert across[0] <= 1 and across[-1] >= size - 2, f"the {shape} fills its box"
+    rows = np.flatnonzero(cover["triangle"].any(1))
+    assert rows[-1] == pytest.approx(size * 3**0.5 / 2, abs=1.5), "of equal sides"
     for shape, c in cover.items():
         # the stripes of a mirrored drawing agree but for rounding at an edge
         assert abs(c - c[:, ::-1]).mean() < 0.01, shape
+
+
+def test_shapes_of_the_papers_sizes_have_hard_edges_and_small_ones_soft():
+    for shape in drawing.SHAPES:
+        for size in (32, 56, 168):
+            sprite = drawing.Item(shape, "red").sprite(size)
+            assert set(np.unique(sprite[..., 3])) <= {0.0, 1.0}
+    soft = drawing.Item("circle", "red").sprite(16)[..., 3]
+    assert ((soft > 0) & (soft < 1)).any()
 
 
 def test_objects_are_drawn_apart_from_each_other():
@@ -326,11 +341,11 @@ def test_places_are_heldout_by_the_centre_of_a_box():
     ("family", "task", "expected"),
     [
         ("mini", "squares", "580788f994535e4c"),
-        ("mini", "shapes", "ca912898bf3c2456"),
+        ("mini", "shapes", "4b4aa9ce100420db"),
         ("mini", "objects", "05b9643871cf89e2"),
-        ("gemma3", "shapes", "e50f6afdd12bbd98"),
+        ("gemma3", "shapes", "ae8de1f2c5c84fef"),
         ("qwen2-vl", "objects", "5fac6bff898fa001"),
-        ("pixtral", "shapes", "87d462a0dd670399"),
+        ("pixtral", "shapes", "684fc051266d09fd"),
     ],
 )
 def test_rows_and_columns_have_the_same_bytes_everywhere(family, task, expected):

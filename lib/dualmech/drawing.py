@@ -1,7 +1,8 @@
 """What stands on a canvas: items, their colours and how each is drawn (chapters 1, 2 and 15).
 
 Everything is drawn with integer sizes and plain arithmetic, so that the same item gives the same
-bytes on every machine.  The drawings of the objects (`drawings.json`) are this project's own.
+bytes on every machine.  The shapes have the geometry of the paper's released drawing code; the
+drawings of the objects (`drawings.json`) are this project's own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ SHAPES = ("square", "circle", "triangle", "star", "cross", "heart")
 SHAPE_PAIRS = tuple(zip(SHAPES, SQUARE_COLOURS, strict=True))
 OBJECTS = ("orange", "apple", "pot", "bell", "hat", "rose", "key", "bomb")
 SUPERSAMPLE = 4  # sub-samples per pixel and axis when a sprite's coverage is measured
+SHARP = 32  # pixels a side from which a shape's edges are hard, as the paper's are
 
 
 @dataclass(frozen=True)
@@ -77,23 +79,23 @@ def polygon(*points):
     return inside
 
 
-def heart(u, v):
-    """(x^2 + y^2 - 1)^3 <= x^2 y^3"""
-    x, y = 1.2 * u, 0.25 - 1.2 * v
-    r = x * x + y * y - 1
-    return r * r * r <= x * x * y * y * y
+def heart(t):
+    """A point of the heart's curve at angle t; the curve fills its box."""
+    high = 13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t)  # from -17 to 11.906
+    return round(sin(t) ** 3, 6), round(1 - 2 * (high + 17) / 28.906, 6)
 
 
+ROOT = 3**0.5
 FORMS = {
     "square": lambda u, v: np.maximum(abs(u), abs(v)) <= 0.8,
     "circle": lambda u, v: u * u + v * v <= 0.81,
-    "triangle": lambda u, v: abs(u) * 2 <= v + 1,
-    "star": polygon(*[
-        (round(r * sin(k * pi / 5), 6), round(-r * cos(k * pi / 5), 6))
+    "triangle": lambda u, v: (abs(u) * ROOT <= v + 1) & (v <= ROOT - 1),  # of equal sides
+    "star": polygon(*[  # stretched to the width of its box
+        (round(r * sin(k * pi / 5) / sin(2 * pi / 5), 6), round(-r * cos(k * pi / 5), 6))
         for k, r in enumerate([1, 0.382] * 5)
     ]),
     "cross": lambda u, v: np.minimum(abs(u), abs(v)) <= 1 / 3,
-    "heart": heart,
+    "heart": polygon(*[heart(2 * pi * k / 100) for k in range(100)]),
     "full": lambda u, v: np.ones(u.shape, bool),
 }  # fmt: skip
 PRIMITIVES = {"ellipse": ellipse, "polygon": polygon}
@@ -117,10 +119,12 @@ def sampled(form, size: int) -> np.ndarray:
 def _sprite(shape: str, colour: str | None, size: int, full: bool) -> np.ndarray:
     if size < 4:
         raise ValueError(f"an item needs at least 4 pixels a side, got {size}")
+    hard = colour is not None and size >= SHARP  # smaller ones would lose their form
     layers = [(FORMS["full" if full else shape], COLOURS[colour])] if colour else DRAWINGS[shape]
     rgb, alpha = np.zeros((size, size, 3)), np.zeros((size, size, 1))
     for form, colour in layers:
         cover = sampled(form, size)[..., None]
+        cover = np.floor(cover + 0.5) if hard else cover
         total = cover + alpha * (1 - cover)
         mixed = np.array(colour, float) * cover + rgb * (alpha * (1 - cover))
         rgb = np.where(total > 0, mixed / np.maximum(total, 1e-9), 0.0)
