@@ -19,6 +19,7 @@ SETTINGS = {
     "objective": "encoder's objective",
     "unnamed": "share of unnamed colours",
     "shuffled": "share of shuffled batches",
+    "tiled": "share of tiled samples",
     "lm_steps": "steps of stage 2",
     "polish": "then steps with unnamed colours",
     "refine": "steps of stage 3",
