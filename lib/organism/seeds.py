@@ -1,9 +1,9 @@
 """Does the same mechanism lead after another training run? `python -m organism seeds OUT`
 
-Trains into the folder OUT the third objective in full, and those of the shipped models from another
-seed, with a shorter recipe (no unnamed items in stage 2, no stage 3); a stopped run goes on where
-it was. Measures them and the shipped models as chapter 13 does, and writes
-data/results/seeds.json, which chapters 13 and 15 show.
+Trains into the folder OUT a model whose encoder is told the order by labels, and the objectives
+that end at labels from another seed, with a shorter recipe (no unnamed items in stage 2, no stage
+3); a stopped run goes on where it was. Measures them and the shipped models as chapter 13 does,
+and writes data/results/seeds.json, which chapters 13 and 15 show.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FEWEST = 10  # couples of pairs, right on both sides, that a mean is taken over
 
 def recipes(seed: int = 1) -> dict[str, Recipe]:
     """The runs to train, each with the name of its folder."""
-    return {"caption-0": Recipe.of("caption")} | {
+    return {"layout-0": Recipe("layout")} | {
         f"{objective}-{seed}-short": Recipe(objective=objective, seed=seed, **SHORT)
         for objective in ("layout", "local")
     }
