@@ -88,6 +88,13 @@ def test_a_folded_cell_is_folded_everywhere(path):
         assert folded == hidden == form, cell.source[:80]
 
 
+@pytest.mark.parametrize("path", [p for p in CHAPTERS if p.parent.name == "chapters"],
+                         ids=lambda path: path.stem)  # fmt: skip
+def test_no_line_of_code_is_wider_than_a_page(path):
+    lines = "\n".join(cell.source for cell in code_cells(path)).splitlines()
+    assert [line for line in lines if len(line) > 72 and "%pip" not in line] == []
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_no_number_is_typed_into_the_text(path):
     for cell in nbformat.read(path, 4).cells:
