@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     command = parser.add_subparsers(dest="command", required=True)
     trained = command.add_parser("train", help="train a shipped model from its seed")
     trained.add_argument("out", type=Path)
-    trained.add_argument("--objective", choices=OBJECTIVES, default="layout")
+    trained.add_argument("--objective", choices=OBJECTIVES, default="caption")
     trained.add_argument("--seed", type=int, default=0)
     trained.add_argument("--device", default="auto")
     trained.add_argument("--ship", type=Path, help="then copy it here with card and hashes")

@@ -23,7 +23,7 @@ shapes and eight small objects, in one word, from a vocabulary of {vocab} words.
 
 - **Made by** `python -m organism train OUT --objective {objective} --seed {seed}`; the recipe, the
   logs of all stages and the versions are in `training.json`, file hashes in `hashes.json`.
-- **Encoder objective** "{objective}": {does}
+- **Encoder objective** "{objective}": {does}{note}
 - **Stages**: the encoder; then projector and language model; then these two again for a short
   while, with half of the coloured items in random outlines, and the mean of the weights kept.
 - **Shares with real VLMs**: the Hugging Face LLaVA classes, a vision transformer trained before
@@ -39,8 +39,9 @@ shapes and eight small objects, in one word, from a vocabulary of {vocab} words.
   of the Shapes task and 10 % of each item's places (`stimuli.heldout_combinations`).
 - **Chosen by looking**: the length of stage 3 and its mean, at the Shapes questions and the strip
   swap of a model that was taught by labels; the share of tokens that captions are written from (a
-  quarter), at the object swap of a language model on an encoder whose captions saw all of them.
-  These are no clean tests of it. The seed was chosen before any result: 0.
+  quarter), at the object swap of a language model on an encoder whose captions saw all of them; and
+  the steps of labels, the steps of stage 2 and the share of tiled samples, at what an earlier run of
+  captions did with fewer labels, more steps and more tiles. These are no clean tests of it. The seed was chosen before any result: 0.
 - **What it can do**: `python -m dualmech report {name}` measures it. Licence: MIT.
 """
 DOES = {
@@ -83,6 +84,7 @@ def ship(out: Path, to: Path) -> Path:
         objective=recipe["objective"],
         seed=recipe["seed"],
         does=DOES[recipe["objective"]],
+        note=told.get("note", ""),
         taught=TAUGHT[recipe["objective"]],
     )
     (to / "README.md").write_text(card)

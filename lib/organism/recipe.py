@@ -1,13 +1,12 @@
 """The recipe of the shipped models: an encoder, then projector and language model, then shapes.
 
-Stage 1 trains the vision tower on labels that the drawing program knows.  Objective
-"layout" (``mini``) asks every token for the item under it, for its own row and column, and
-asks a random quarter of the tokens for the layout (which item is left-most, top-most, ...).
-Objective "local" (``mini-local``) asks only for the item under each token.  Objective "caption"
-asks for that first, and then a small decoder writes captions from the tower's output
-(`captions`): they are all it is told of order.  Stage 2 freezes the tower and trains projector
-and language model on packed dialogues, the same for all.
-Stage 3 goes on from there with half of the coloured items in random outlines, and averages its
+Stage 1 trains the vision tower on labels that the drawing program knows.  Objective "local"
+(``mini-local``) asks every token for the item under it.  Objective "caption" (``mini``) asks for
+that first, and then a small decoder writes captions from a random quarter of the tower's output
+(`captions`): they are all it is told of order.  Objective "layout" also asks every token for its
+own row and column, and a random quarter of the tokens for the layout (which item is left-most,
+top-most, ...).  Stage 2 freezes the tower and trains projector and language model on packed
+dialogues, with more or fewer of the samples told of below.  Stage 3 goes on from there with half of the coloured items in random outlines, and averages its
 weights.
 
 Stage 1 and the end of stage 2 also show colours and shapes that have no name, so that a colour is
@@ -76,7 +75,8 @@ class Recipe:
         """The full recipe of an objective."""
         if objective != "caption":
             return cls(objective, seed)
-        return cls(objective, seed, encoder_steps=700, caption_steps=1500, seen=0.25, tiled=0.06)
+        return cls(objective, seed, caption_steps=1500, seen=0.25, tiled=0.04, lm_steps=1700,
+                   refine=400, settle=250)  # fmt: skip
 
     @property
     def towers(self) -> list[str]:

@@ -23,6 +23,7 @@ LESSONS = {  # what a loss asked of a tower, in the order in which the page show
     "layout": "what is under each token, its row and column; from a random quarter, the layout",
     "caption": "what is under each token; then captions that tell the order",
     "caption, quarter": "the same; captions written from a random quarter of the tokens",
+    "caption, quarter, longer": "the same as in `local`; then captions from a random quarter",
 }
 NUMBERS = ("value", "low", "high", "n")
 
