@@ -64,7 +64,35 @@ def test_captions_of_a_row_by_hand():
     assert 150 < told["from top to bottom red square , green square"] < 250
 
 
-SIDES = {"to the left of": 0, "above": 1}
+def test_captions_begin_at_the_other_end_as_often_as_asked():
+    three = {C.caption(S.row_of((RED, GREEN, BLUE)), random.Random(k), 1) for k in range(20)}
+    assert three == {
+        "from right to left blue square , green square , red square",
+        "the blue square to the right of the green square and "
+        "the green square to the right of the red square",
+    }
+    row, rng = S.row_of((RED, GREEN), vertical=True), random.Random(0)
+    told = Counter(C.caption(row, rng, 0.25) for _ in range(800))
+    assert set(told) == {
+        "from top to bottom red square , green square",
+        "the red square above the green square",
+        "from bottom to top green square , red square",
+        "the green square below the red square",
+    }
+    back = sum(n for text, n in told.items() if "bottom to top" in text or "below" in text)
+    assert 150 < back < 250
+
+
+def test_where_no_caption_begins_at_the_other_end_nothing_else_is_drawn():
+    s, one, other = S.row_of((RED, GREEN, BLUE)), random.Random(5), random.Random(5)
+    assert [C.caption(s, one) for _ in range(9)] == [C.caption(s, other, 0) for _ in range(9)]
+    assert one.random() == other.random()
+
+
+# words of a relation: the axis, and which way the second item lies
+SIDES = {"to the left of": (0, 1), "above": (1, 1), "to the right of": (0, -1), "below": (1, -1)}
+ROWS = {"left to right": (0, 1), "top to bottom": (1, 1),
+        "right to left": (0, -1), "bottom to top": (1, -1)}  # fmt: skip
 
 
 def test_every_caption_follows_from_the_boxes(tokenizer):
@@ -72,22 +100,23 @@ def test_every_caption_follows_from_the_boxes(tokenizer):
     for _ in range(150):
         s = T.training_stimulus(rng, 0.25)
         names = [C.called(i) for i in s.items]
-        for text in (C.caption(s, talk) for _ in range(4)):
+        for text in (C.caption(s, talk, 0.3) for _ in range(4)):
             longest = max(longest, len(tokenizer(text)["input_ids"]))
-            if m := re.fullmatch(r"from (left to right|top to bottom) (.+)", text):
-                axis = int(m[1] == "top to bottom")
-                order = np.argsort(s.centres[:, axis])
+            if m := re.fullmatch(rf"from ({'|'.join(ROWS)}) (.+)", text):
+                axis, way = ROWS[m[1]]
+                order = np.argsort(way * s.centres[:, axis])
                 assert m[2].split(" , ") == [names[i] for i in order]
                 forms[m[1]] += 1
                 continue
             for part in text.split(" and "):
                 a, where, b = re.fullmatch(rf"the (.+) ({'|'.join(SIDES)}) the (.+)", part).groups()
-                gaps = [s.centres[j, SIDES[where]] - s.centres[i, SIDES[where]]
+                axis, way = SIDES[where]
+                gaps = [way * (s.centres[j, axis] - s.centres[i, axis])
                         for i, x in enumerate(names) for j, y in enumerate(names)
                         if i != j and (x, y) == (a, b)]  # fmt: skip
                 assert max(gaps) >= C.NEAR, (text, names, s.boxes)
                 forms[where] += 1
-    assert set(forms) == {"left to right", "top to bottom", *SIDES}
+    assert set(forms) == {*ROWS, *SIDES}
     assert longest == C.LENGTH - 1, "the length is that of the longest caption"
 
 

@@ -292,6 +292,7 @@ def test_every_explorable_runs_by_keyboard(reader, name):
             break
         one.page.wait_for_timeout(200)
     assert again == first, "a picture is not as it was"
+    assert all(scene.is_hidden() for scene in at.locator(".look .board").all())
 
 
 @pytest.mark.parametrize("name", live.EXPLORABLES)

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from dualmech.drawing import Item
 from dualmech.scenes import reference_of
-from dualmech.stimuli import PHRASES, Stimulus
+from dualmech.stimuli import OPPOSITE, PHRASES, Stimulus
 
 from .items import UNNAMED
 
 LENGTH = 22  # tokens of the longest caption, counted with the start or the end of text
 NEAR = 6  # pixels; items closer than this along an axis are in no order on it
-ROW = {False: "from left to right", True: "from top to bottom"}
+ROW = {"left": "from left to right", "above": "from top to bottom",
+       "right": "from right to left", "below": "from bottom to top"}  # fmt: skip
 
 
 def called(item: Item) -> str:
@@ -45,21 +46,32 @@ def relations(s: Stimulus) -> list[tuple[int, int, bool]]:
     return found
 
 
-def caption(s: Stimulus, rng: random.Random) -> str:
+def caption(s: Stimulus, rng: random.Random, backwards: float = 0.0) -> str:
     """One sentence about the order of the items along an axis, as a list or as a chain of
-    relations; about two relations where the items are in order on neither axis."""
+    relations; about two relations where the items are in order on neither axis.
+
+    backwards: share of sentences that begin at the right or at the bottom.
+    """
     orders = [(v, order) for v in (False, True) if (order := reference_of(s, v, NEAR))]
+    listed = False
     if orders:
         vertical, order = rng.choice(orders)
-        if rng.random() < 0.5:
-            return f"{ROW[vertical]} " + " , ".join(called(s.items[i]) for i in order)
-        told = [(i, j, vertical) for i, j in pairwise(order)]
+        listed = rng.random() < 0.5
+        pairs = [(i, j, vertical) for i, j in pairwise(order)]
     else:
         known = relations(s)
-        told = rng.sample(known, min(2, len(known)))
+        pairs = rng.sample(known, min(2, len(known)))
+    back = backwards > 0 and rng.random() < backwards
+    if listed:
+        way, items = "above" if vertical else "left", order
+        if back:
+            way, items = OPPOSITE[way], order[::-1]
+        return f"{ROW[way]} " + " , ".join(called(s.items[i]) for i in items)
+    told = [(i, "above" if v else "left", j) for i, j, v in pairs]
+    if back:
+        told = [(j, OPPOSITE[way], i) for i, way, j in told[::-1]]
     return " and ".join(
-        f"the {called(s.items[i])} {PHRASES['above' if v else 'left']} the {called(s.items[j])}"
-        for i, j, v in told
+        f"the {called(s.items[i])} {PHRASES[way]} the {called(s.items[j])}" for i, way, j in told
     )
 
 

@@ -25,7 +25,7 @@ from .recipe import Recipe, toy
 from .trainer import train
 
 TOWER = ("objective", "seed", "encoder_steps", "read_only", "encoder_batch", "caption_steps",
-         "captions", "seen", "unnamed", "lr")  # fmt: skip
+         "captions", "seen", "backwards", "unnamed", "lr")  # fmt: skip
 
 
 def recipes(plan: dict[str, dict]) -> dict[str, Recipe]:

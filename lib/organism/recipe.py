@@ -44,6 +44,7 @@ class Recipe:
     caption_steps: int = 0  # of the objective "caption", after the encoder's steps of labels
     captions: int = 3  # captions written about each image
     seen: float = 1.0  # share of the tower's tokens that the captions are written from
+    backwards: float = 0.0  # share of captions that begin at the right or at the bottom
     lm_steps: int = 2000
     polish: int = 300  # more steps of stage 2, with unnamed colours and shapes, at a lower rate
     refine: int = 600  # steps of stage 3

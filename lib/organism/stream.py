@@ -44,7 +44,8 @@ class Stream(IterableDataset):
             out["layout"] = np.stack([layout_labels(s) for s in drawn])
         elif self.stage == "caption":
             talk = random.Random(str(key))
-            told = [[caption(s, talk) for _ in range(recipe.captions)] for s in drawn]
+            told = [[caption(s, talk, recipe.backwards) for _ in range(recipe.captions)]
+                    for s in drawn]  # fmt: skip
             out["ids"] = np.array([encoded(captions, self.tokenizer) for captions in told])
         else:
             talk = random.Random(str(key))

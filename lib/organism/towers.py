@@ -23,7 +23,8 @@ LESSONS = {  # what a loss asked of a tower, in the order in which the page show
     "layout": "what is under each token, its row and column; from a random quarter, the layout",
     "caption": "what is under each token; then captions that tell the order",
     "caption, quarter": "the same; captions written from a random quarter of the tokens",
-    "caption, quarter, longer": "the same as in `local`; then captions from a random quarter",
+    "caption, longer": "as in `local`; then captions written from a random quarter of the tokens",
+    "caption, both ways": "the same, 1,400 steps; half of the captions begin at the other end",
 }
 NUMBERS = ("value", "low", "high", "n")
 

@@ -45,7 +45,8 @@ export const turnUp = {
     );
     const scene = slider("Look at scene", { min: 1, max: 100 }, (scene) => set({ scene }));
     const picture = board(kit, { label: "the scene" }),
-      told = h("p", { class: "note" });
+      told = h("p", { class: "note" }),
+      look = h("div", { class: "look" }, picture.el, told);
     const dots = svg("svg", {
       class: "dots",
       viewBox: "0 0 200 200",
@@ -90,7 +91,7 @@ export const turnUp = {
       how.el,
       count.el,
       scene.el,
-      h("div", { class: "look" }, picture.el, told),
+      look,
     );
     let kept = null;
     const known = new Map();
@@ -168,7 +169,10 @@ export const turnUp = {
     }
 
     return {
-      forget: () => known.clear(),
+      forget() {
+        known.clear();
+        kept = null;
+      },
       show(now) {
         alpha.show(ALPHAS.indexOf(now.alpha));
         scene.show(now.scene);
@@ -179,6 +183,7 @@ export const turnUp = {
         ])
           control.show(value);
         draw(now);
+        look.style.visibility = kept ? "visible" : "hidden"; // its place stays, so that nothing jumps
         if (!kept) return;
         const { question, answer } = kept.kept[now.scene - 1],
           before = had(now.scene - 1, "", now),
