@@ -481,7 +481,7 @@ def test_an_unknown_objective():
 
 def test_captions_are_the_lesson_of_one_objective():
     assert T.Recipe.of("caption").steps == {
-        "encoder": 1200, "caption": 1500, "lm": 2000, "refine": 400,
+        "encoder": 1200, "caption": 1500, "lm": 2000, "refine": 600,
     }  # fmt: skip
     assert T.Recipe.of("local") == T.Recipe("local")
     assert list(T.Recipe().steps) == ["encoder", "lm", "refine"]

@@ -76,8 +76,7 @@ class Recipe:
         """The full recipe of an objective."""
         if objective != "caption":
             return cls(objective, seed)
-        return cls(objective, seed, caption_steps=1500, seen=0.25, tiled=0.04, lm_steps=1700,
-                   refine=400, settle=250)  # fmt: skip
+        return cls(objective, seed, caption_steps=1500, seen=0.25, tiled=0.04, lm_steps=1700)
 
     @property
     def towers(self) -> list[str]:
