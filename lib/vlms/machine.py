@@ -18,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 SHOWN = ("torch", "transformers", "transformer-lens")
 SPARE = 1.1  # times its weights is what a model needs
 GIB = 2**30
+OUT_OF_MEMORY = ("allocate memory", "could not create a primitive", "could not execute a primitive")
 # Bytes of residual, about what a core's cache holds: the sweeps of `bookbuild.bench` took a fifth
 # longer in batches of 24 and more on a CPU with 1 MiB of it.
 CACHE = 5 * 2**18
@@ -179,11 +180,11 @@ def in_batches(items: list, compute: Callable[[list], object], size: int, what: 
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """On a CPU, PyTorch says it in words."""
+    """On a CPU, PyTorch says it in words, or its oneDNN in others."""
     import torch
 
     kinds = (torch.OutOfMemoryError, MemoryError)
-    return isinstance(error, kinds) or "allocate memory" in str(error)
+    return isinstance(error, kinds) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def batch_size(vlm) -> int:
