@@ -8,7 +8,7 @@ import pytest
 from dualmech import chapter, record
 from vlms._paths import data_dir
 
-FOUR = {f"strips, {d}": {"value": v} for d, v in {"left": 0.5, "right": 1.0, "above": 0.9}.items()}
+THREE = {f"strips, {d}": {"value": v} for d, v in {"left": 0.5, "right": 1.0, "above": 0.9}.items()}
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def shown(monkeypatch):
 
 
 def test_the_mean_is_over_what_could_be_measured():
-    assert chapter.pooled(FOUR, "strips, left", "strips, right") == 0.75
-    assert chapter.pooled(FOUR, "strips, left", "strips, right", "strips, below") == 0.75
-    assert math.isnan(chapter.pooled(FOUR, "strips, below"))
+    assert chapter.pooled(THREE, "strips, left", "strips, right") == 0.75
+    assert chapter.pooled(THREE, "strips, left", "strips, right", "strips, below") == 0.75
+    assert math.isnan(chapter.pooled(THREE, "strips, below"))
 
 
 def test_the_result_of_this_machine_comes_before_the_book_s(tmp_path, monkeypatch):
