@@ -295,6 +295,18 @@ def test_every_explorable_runs_by_keyboard(reader, name):
     assert all(scene.is_hidden() for scene in at.locator(".look .board").all())
 
 
+def test_a_reset_amid_a_long_run_ends_it_in_silence(reader):
+    one = reader()
+    at = one.at("turn-it-up")
+    at.locator(".choices button").first.click()
+    at.locator(".dots .mark:not(.open)").first.wait_for(timeout=120_000)  # some scenes are asked
+    at.get_by_role("button", name="Reset").click()
+    one.page.wait_for_timeout(3000)  # the scene that was being asked has its answer
+    assert at.locator(".said").inner_text() == ""
+    assert at.locator(".dots .mark:not(.open)").count() == 0
+    assert at.locator(".look .board").is_hidden()
+
+
 @pytest.mark.parametrize("name", live.EXPLORABLES)
 def test_a_still_picture_stands_in_without_scripts(reader, name):
     at = reader(java_script_enabled=False).at(name)

@@ -22,8 +22,10 @@ def kept(model: str, experiment: str) -> dict | None:
 
 
 def pooled(values: dict, *names: str) -> float:
-    """The mean of several kept values, such as those of the four directions."""
-    return float(np.mean([values[name]["value"] for name in names]))
+    """The mean of several kept values, such as those of the four directions; of what could be
+    measured (`record.write` leaves out what could not), and nan where nothing could."""
+    some = [values[name]["value"] for name in names if name in values]
+    return float(np.mean(some)) if some else float("nan")
 
 
 def answer(values: dict | None, model: str, sentence) -> None:

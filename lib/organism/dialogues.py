@@ -20,13 +20,19 @@ def place_of(s: Stimulus, item: Item) -> str:
     return f"{('top', 'middle', 'bottom')[y]} {('left', 'middle', 'right')[x]}"
 
 
-def dialogue(s: Stimulus, rng: random.Random) -> list[tuple[str, str]]:
-    """Questions about an image with their answers, the paper's own form first."""
+def dialogue(
+    s: Stimulus, rng: random.Random, natural: float = 1.0
+) -> list[tuple[str, str]]:
+    """Questions about an image with their answers, the paper's own form first.
+
+    natural: share of the images on textured ground that are asked where things are.
+    """
     asked, rest = [], []  # turns that need a missing name are dropped
     unique = {item.shape for item in s.items}
     square = unique == {"square"}
     objects = s.items[0].colour is None
-    for vertical in (False, True):
+    where = natural == 1 or s.pixels[0, 0].min() > 250 or rng.random() < natural
+    for vertical in (False, True) if where else ():
         order = reference_of(s, vertical, 8)
         if not order:
             continue
@@ -56,7 +62,8 @@ def dialogue(s: Stimulus, rng: random.Random) -> list[tuple[str, str]]:
     if rng.random() < 0.2:
         rest.append(("How many items are there?", ("two", "three")[len(s.items) - 2]))
     item = rng.choice(s.items)
-    rest.append((f"Where is the {item.name} located?", place_of(s, item)))
+    if where:
+        rest.append((f"Where is the {item.name} located?", place_of(s, item)))
     asked, rest = (
         [turn for turn in turns if UNNAMED not in " ".join(turn)] for turns in (asked, rest)
     )

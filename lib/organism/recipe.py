@@ -52,6 +52,7 @@ class Recipe:
     lm_batch: int = 64
     layers: int = 8  # of the language model
     gap: int = 0  # most positions that a sample's questions stand further from the image
+    natural: float = 1.0  # share of images on textured ground that are asked where things are
     lr: float = 1.5e-3
     shuffled: float = 0.2  # share of batches with a shuffled quarter of the visual tokens
     tiled: float = 0.25  # share of the other samples whose tokens come from tiles

@@ -49,7 +49,7 @@ class Stream(IterableDataset):
             out["ids"] = np.array([encoded(captions, self.tokenizer) for captions in told])
         else:
             talk = random.Random(str(key))
-            packed = [pack(dialogue(s, talk), self.tokenizer, talk) for s in drawn]
+            packed = [pack(dialogue(s, talk, recipe.natural), self.tokenizer, talk) for s in drawn]
             for name, rows in zip(("ids", "target", "place", "segment"),
                                   zip(*packed, strict=True), strict=True):  # fmt: skip
                 out[name] = np.array(rows)

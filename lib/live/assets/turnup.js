@@ -169,10 +169,7 @@ export const turnUp = {
     }
 
     return {
-      forget() {
-        known.clear();
-        kept = null;
-      },
+      forget: () => known.clear(),
       show(now) {
         alpha.show(ALPHAS.indexOf(now.alpha));
         scene.show(now.scene);
@@ -183,7 +180,7 @@ export const turnUp = {
         ])
           control.show(value);
         draw(now);
-        look.style.visibility = kept ? "visible" : "hidden"; // its place stays, so that nothing jumps
+        look.style.visibility = known.size ? "visible" : "hidden"; // its place stays, so that nothing jumps
         if (!kept) return;
         const { question, answer } = kept.kept[now.scene - 1],
           before = had(now.scene - 1, "", now),
@@ -196,6 +193,7 @@ export const turnUp = {
           kept = await extras();
           kit.kept = kept.kept;
         }
+        if (!alive()) return;
         this.show(now);
         for (let k = 0; k < 100; k++) {
           for (const kind of ["", "signal", "null"]) await learn(k, kind, now);
