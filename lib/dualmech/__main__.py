@@ -64,7 +64,7 @@ def _check_result(args) -> int:
         try:
             record.check_sent(one := record.read(path), path)
             told = f"ok: {path}, for data/results/{(at := record.place(one)).as_posix()}"
-            told += ", its verdicts as reported" * (at.parts[0] not in record.SHIPPED)
+            told += ", its verdicts as reported" * (at.parts[0] not in record.OWN)
         except ValueError as error:
             told, bad = f"bad: {error}", 1
         print("".join(c if c.isprintable() else "?" for c in told))

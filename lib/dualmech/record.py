@@ -29,6 +29,7 @@ VERDICTS = ("replicates", "partly", "does not")
 OPEN = "open"  # of a claim that is not recorded
 AUTHORS = ("paper", "book")  # whose claim it is
 LARGEST = 2**20  # bytes of a file
+OWN = (*SHIPPED, "layout")  # models of this project; the weights of the last do not ship
 timer = identity.timer
 HUB = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 # Values that are no probabilities, even where those of the shipped models lie between 0 and 1.
@@ -202,13 +203,13 @@ def check(record, file: Path | str = "the record") -> None:
 def check_sent(record: dict, file: Path | str) -> None:
     """Raise ValueError unless a `check`ed record may stand in data/results.
 
-    Its model is a hub id; a shipped model's name, weights and kept numbers come together; what is
+    Its model is a hub id; an own model's name, weights and kept numbers come together; what is
     a share or a probability in the shipped result of this experiment is one here, too.
     """
     model, weights = (record["provenance"][key] for key in ("model", "weights"))
     kept = _kept()
     owners = {one["provenance"]["weights"]: name for (name, _), one in kept.items()}
-    if model in SHIPPED or weights in owners:
+    if model in OWN or weights in owners:
         known = kept.get((model, record["experiment"]), {"values": None})
         if owners.get(weights) != model or record["values"] != known["values"]:
             _refuse(file, "$.provenance", "a shipped model's name, hash and numbers go together")
@@ -225,8 +226,8 @@ def check_sent(record: dict, file: Path | str) -> None:
 
 @lru_cache(maxsize=1)
 def _kept() -> dict[tuple[str, str], dict]:
-    """The results that ship with the book, of the models that do."""
-    paths = [p for m in SHIPPED for p in (data_dir() / "results" / m).glob("*.json")]
+    """The results of this project's own models that ship with the book."""
+    paths = [p for m in OWN for p in (data_dir() / "results" / m).glob("*.json")]
     return {(p.parent.name, p.stem): json.loads(p.read_text()) for p in paths}
 
 

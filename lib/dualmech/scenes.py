@@ -58,8 +58,8 @@ class SceneStyle:
 
 
 EASY = SceneStyle()
-HARD = SceneStyle(  # the places are hard, not the objects: gaps below one visual token
-    layout="line", spacing=(20, 26), gap=(2, 4), texture=35.0, contrast=(0.9, 1.0),
+HARD = SceneStyle(  # the places are hard, not the objects: neighbours about two tokens apart
+    layout="line", spacing=(20, 26), gap=(16, 20), texture=35.0, contrast=(0.9, 1.0),
     clutter=(2, 5), occlusion=0.0, noise=4.0,
 )  # fmt: skip
 
