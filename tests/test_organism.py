@@ -189,6 +189,26 @@ def test_nothing_is_asked_of_what_has_no_name():
     assert strange > 10
 
 
+WHERE = re.compile(r"left|right|above|below|most|middle|located")
+
+
+def test_a_recipe_says_how_many_naturalistic_images_are_asked_where_things_are(drawn):
+    textured = [s for s in drawn if s.pixels[0, 0].min() <= 250]
+    white = [s for s in drawn if s.pixels[0, 0].min() > 250]
+    talk, asked = random.Random(0), 0
+    for s in textured:
+        turns = T.dialogue(s, talk, natural=0.0)
+        assert turns and not any(WHERE.search(question) for question, _ in turns)
+    for s in textured:
+        asked += any(WHERE.search(q) for q, _ in T.dialogue(s, talk, natural=0.5))
+    assert 0.35 < asked / len(textured) < 0.65 and len(textured) > 80
+    for s in white:
+        assert any(WHERE.search(q) for q, _ in T.dialogue(s, talk, natural=0.0))
+    one, other = random.Random(1), random.Random(1)
+    assert all(T.dialogue(s, one) == T.dialogue(s, other, 1.0) for s in drawn[:40])
+    assert one.random() == other.random()
+
+
 def test_stage_two_ends_with_unnamed_items_at_a_lower_rate():
     recipe = T.Recipe()
     assert T.rate(recipe, "lm", 199) == 1.0

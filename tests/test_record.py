@@ -78,6 +78,14 @@ def test_a_shipped_result_is_valid_and_in_its_place(path):
     assert path == data_dir() / "results" / record.place(record.read(path))
 
 
+def test_an_own_model_whose_weights_do_not_ship_keeps_its_name_and_numbers():
+    one = record.read(data_dir() / "results" / "layout" / "amplification.json")
+    record.check_sent(one, "layout.json")
+    one["values"]["net gain"]["value"] += 0.001
+    with pytest.raises(ValueError, match="an own model's"):
+        record.check_sent(one, "layout.json")
+
+
 STATS = ("values", "strip swap, left, slot 0")
 GONE = object()
 BAD = [  # where a shipped record is damaged, what stands there, and which place is named

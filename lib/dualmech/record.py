@@ -212,7 +212,7 @@ def check_sent(record: dict, file: Path | str) -> None:
     if model in OWN or weights in owners:
         known = kept.get((model, record["experiment"]), {"values": None})
         if owners.get(weights) != model or record["values"] != known["values"]:
-            _refuse(file, "$.provenance", "a shipped model's name, hash and numbers go together")
+            _refuse(file, "$.provenance", "an own model's name, hash and numbers go together")
     elif not re.fullmatch(HUB, model, re.ASCII):
         _refuse(file, "provenance.model is a folder", "use a hub id, which others can load")
     shares, bounded = _kinds(record["experiment"])

@@ -24,7 +24,7 @@ shapes and eight small objects, in one word, from a vocabulary of {vocab} words.
 - **Made by** `python -m organism train OUT --objective {objective} --seed {seed}`; the recipe, the
   logs of all stages and the versions are in `training.json`, file hashes in `hashes.json`.
 - **Encoder objective** "{objective}": {does}{note}
-- **Stages**: the encoder; then projector and language model; then these two again for a short
+- **Stages**: {stages}; then projector and language model; then these two again for a short
   while, with half of the coloured items in random outlines, and the mean of the weights kept.
 - **Shares with real VLMs**: the Hugging Face LLaVA classes, a vision transformer trained before
   and frozen while the language model learns, a two-layer projector, raster-ordered visual tokens
@@ -41,8 +41,9 @@ shapes and eight small objects, in one word, from a vocabulary of {vocab} words.
   that was taught by labels, and its length once more, at the Objects questions of this recipe when
   stage 3 had 400 steps; the share of tokens that captions are written from (a
   quarter), at the object swap of a language model on an encoder whose captions saw all of them; and
-  the steps of labels, the steps of stage 2 and the share of tiled samples, at what an earlier run of
-  captions did with fewer labels, more steps and more tiles. These are no clean tests of it. The seed was chosen before any result: 0.
+  the steps of labels, the steps of stage 2 and the share of tiled samples, at what an earlier run
+  of captions did with fewer labels, more steps and more tiles. These are no clean tests of it. The
+  seed was chosen before any result: 0.
 - **What it can do**: `python -m dualmech report {name}` measures it. Licence: MIT.
 """
 DOES = {
@@ -52,6 +53,7 @@ DOES = {
     "caption": "every token names the item under it; then a decoder that is told no positions "
     "writes captions from a random quarter of the tokens, and these alone speak of order.",
 }
+STAGES = {"caption": "the encoder, by labels and then by captions"}
 TAUGHT = {
     "layout": "an encoder taught positions and layouts by labels (real\n  ones learn them from "
     "captions)",
@@ -85,6 +87,7 @@ def ship(out: Path, to: Path) -> Path:
         objective=recipe["objective"],
         seed=recipe["seed"],
         does=DOES[recipe["objective"]],
+        stages=STAGES.get(recipe["objective"], "the encoder"),
         note=told.get("note", ""),
         taught=TAUGHT[recipe["objective"]],
     )

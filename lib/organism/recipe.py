@@ -6,8 +6,8 @@ that first, and then a small decoder writes captions from a random quarter of th
 (`captions`): they are all it is told of order.  Objective "layout" also asks every token for its
 own row and column, and a random quarter of the tokens for the layout (which item is left-most,
 top-most, ...).  Stage 2 freezes the tower and trains projector and language model on packed
-dialogues, with more or fewer of the samples told of below.  Stage 3 goes on from there with half of the coloured items in random outlines, and averages its
-weights.
+dialogues, with more or fewer of the samples told of below.  Stage 3 goes on from there with half
+of the coloured items in random outlines, and averages its weights.
 
 Stage 1 and the end of stage 2 also show colours and shapes that have no name, so that a colour is
 learned apart from the shapes that had it: without them encoder and language model misread the
