@@ -20,9 +20,7 @@ def place_of(s: Stimulus, item: Item) -> str:
     return f"{('top', 'middle', 'bottom')[y]} {('left', 'middle', 'right')[x]}"
 
 
-def dialogue(
-    s: Stimulus, rng: random.Random, natural: float = 1.0
-) -> list[tuple[str, str]]:
+def dialogue(s: Stimulus, rng: random.Random, natural: float = 1.0) -> list[tuple[str, str]]:
     """Questions about an image with their answers, the paper's own form first.
 
     natural: share of the images on textured ground that are asked where things are.
