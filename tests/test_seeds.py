@@ -7,21 +7,26 @@ import pytest
 
 import dualmech
 from dualmech import stimuli as S
-from organism import Recipe, seeds
+from organism import Recipe, grid, seeds
 from vlms._paths import data_dir
 from vlms.loading import SHIPPED
 
 DATA = data_dir()
 
 
-def test_runs_differ_from_each_other_in_the_objective_and_from_the_full_ones_in_length():
-    full, layout, local = (asdict(recipe) for recipe in seeds.recipes(2).values())
-    assert list(seeds.recipes(2)) == ["layout-0", "layout-2-short", "local-2-short"]
-    assert {key for key in layout if layout[key] != local[key]} == {"objective"}
-    assert {key for key in layout if layout[key] != full[key]} == {"seed", *seeds.SHORT}
-    twin = json.loads((DATA / "mini-local" / "training.json").read_text())["recipe"]
-    twin = asdict(Recipe(**twin))  # a setting that is newer than the model has its default
-    assert {key for key in full if full[key] != twin[key]} == {"objective"}
+def test_runs_differ_from_each_other_in_one_thing_at_a_time():
+    runs = {name: asdict(recipe) for name, recipe in seeds.recipes().items()}
+    for name in SHIPPED:  # a setting that is newer than the model has its default
+        told = json.loads((DATA / name / "training.json").read_text())["recipe"]
+        runs[name] = asdict(Recipe(**told))
+
+    def differ(one, other):
+        return {key for key in runs[one] if runs[one][key] != runs[other][key]}
+
+    assert differ("caption-1", "mini") == {"seed"}
+    assert differ("layout-0", "mini-local") == {"objective"}
+    assert differ("layout-1-short", "local-1-short") == {"objective"}
+    assert differ("layout-1-short", "layout-0") == {"seed", *seeds.SHORT}
 
 
 @pytest.mark.parametrize("direction", S.DIRECTIONS)
@@ -48,3 +53,26 @@ def test_the_kept_figures_hold_both_shipped_models_and_further_runs():
     assert len({(r["objective"], r["name"]) for r in runs}) == len(runs)
     for one in (row for r in runs for row in r["directions"].values()):
         assert (one["strip"] is None) == (one["own strips"] is None)
+
+
+def test_a_run_of_full_length_has_its_whole_report():
+    runs = json.loads((DATA / "results" / "seeds.json").read_text())
+    for run in runs:
+        assert ("report" in run) == ("short" not in run["name"])
+        rows = {(r["what"], r["where"]): r for r in run.get("report", [])}
+        assert not rows or {r["part"] for r in rows.values()} == set("abcdefghij")
+        for d in S.DIRECTIONS if rows else ():  # the same questions, asked twice
+            assert rows["squares accuracy", d]["value"] == run["directions"][d]["accuracy"]["value"]
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "plans").glob("*.json")), ids=lambda p: p.stem)
+def test_a_plan_that_ships_changes_one_thing_a_run(path):
+    plan = json.loads(path.read_text())
+    runs = {name: asdict(recipe) for name, recipe in grid.recipes(plan).items()}
+    length = {"lm_steps", "polish", "refine"}  # what every run of a plan but a whole one cuts
+    full = asdict(Recipe.of("caption"))
+    for name, run in runs.items():
+        changed = {key for key in run if run[key] != full[key]} - length
+        assert changed == set(plan[name]) - length - {"objective", "tower_of"} and len(changed) < 2
+        assert run["lm_steps"] == (0 if path.stem == "towers" else full["lm_steps"])
+    assert len({json.dumps(run) for run in runs.values()}) == len(runs)

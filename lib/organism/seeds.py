@@ -1,9 +1,10 @@
 """Does the same mechanism lead after another training run? `python -m organism seeds OUT`
 
-Trains into the folder OUT a model whose encoder is told the order by labels, and the objectives
-that end at labels from another seed, with a shorter recipe (no unnamed items in stage 2, no stage
-3); a stopped run goes on where it was. Measures them and the shipped models as chapter 13 does,
-and writes data/results/seeds.json, which chapters 13 and 15 show.
+Trains into the folder OUT the recipe of `mini` from another seed, a model whose encoder is told
+the order by labels, and the objectives that end at labels from another seed, with a shorter recipe
+(no unnamed items in stage 2, no stage 3); a stopped run goes on where it was. Measures them and the
+shipped models as chapter 13 does, adds the whole report of those of full length, and writes
+data/results/seeds.json, which chapters 13 and 15 show.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import numpy as np
 import dualmech as dm
 from dualmech import edits as E
 from dualmech import stimuli as S
+from dualmech.report import report
 from vlms._paths import data_dir
 
+from .measure import removal_pooled, spread, tower_states
 from .recipe import Recipe
 from .trainer import train
 
@@ -26,11 +29,13 @@ FACTS = ("objective", "seed", *SHORT)  # what is told of a recipe
 FEWEST = 10  # couples of pairs, right on both sides, that a mean is taken over
 
 
-def recipes(seed: int = 1) -> dict[str, Recipe]:
+def recipes() -> dict[str, Recipe]:
     """The runs to train, each with the name of its folder."""
-    return {"layout-0": Recipe("layout")} | {
-        f"{objective}-{seed}-short": Recipe(objective=objective, seed=seed, **SHORT)
-        for objective in ("layout", "local")
+    return {
+        "caption-1": Recipe.of("caption", 1),
+        "layout-0": Recipe.of("layout"),
+        "layout-1-short": Recipe("layout", 1, **SHORT),
+        "local-1-short": Recipe("local", 1, **SHORT),
     }
 
 
@@ -76,12 +81,23 @@ def conflicts(vlm: dm.model.VLM) -> dict[str, dict]:
 
 
 def run_of(vlm: dm.model.VLM, recipe: dict) -> dict:
-    """What a trained model is and what it does."""
+    """What a trained model is and what it does; of one of full length, its whole report, too."""
     print(vlm.name, vlm.fingerprint, flush=True)
     short = all(recipe[key] == steps for key, steps in SHORT.items())
     name = f"seed {recipe['seed']}" + (", short" if short else "")
     facts = {key: recipe[key] for key in FACTS}
-    return {"name": name, **facts, "weights": vlm.fingerprint, "directions": conflicts(vlm)}
+    run = {"name": name, **facts, "weights": vlm.fingerprint, "directions": conflicts(vlm)}
+    return run if short else run | {"report": whole_report(vlm)}
+
+
+def whole_report(vlm: dm.model.VLM) -> list[dict]:
+    """Rows of `report`; accuracy after removal, tasks pooled; and what the encoder spread."""
+    tower = vlm.model.model.vision_tower
+    return [
+        *report(vlm),
+        *removal_pooled(vlm),
+        *spread(lambda stimuli: tower_states(tower, stimuli)),
+    ]
 
 
 def main(out: Path, only: str | None = None) -> int:
