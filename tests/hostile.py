@@ -1,7 +1,7 @@
 """What a stranger may write into a result to reach the reader of the scoreboard."""
 
-import copy
 import json
+import re
 from pathlib import Path
 
 from vlms._paths import data_dir
@@ -57,15 +57,20 @@ def payloads(secret: Path) -> list[str]:
 
 
 def sent(model: str = "owner/Made-Up-2B", experiment: str = "strips") -> dict:
-    """A sound result of a made-up model."""
+    """A sound result of a made-up model: a part of a shipped one."""
     one = json.loads((data_dir() / f"results/mini/{experiment}.json").read_text())
     one["provenance"] |= {"model": model, "weights": "0123456789abcdef", "revision": "0" * 40}
+    one["claims"] = [c for c in one["claims"] if len(c["measured"]) < 20]
+    asked = {name for c in one["claims"] for name in c["measured"]}
+    rest = re.compile("slot|own|other|one|shuffled|minus|half|whole|few|same|middle|object tokens")
+    kept = [name for name in one["values"] if name in asked or not rest.search(name)]
+    one["values"] = {name: one["values"][name] for name in kept}
     return one
 
 
 def poisoned(words: str) -> dict:
     """A result with the words wherever a string may stand, and else as it should be."""
-    one = copy.deepcopy(sent())
+    one = sent()
     one["provenance"] |= {"model": f"owner/{words}"}
     for key in ("weights", "dualmech", "torch", "transformers", "device", "revision", "date",
                 "precision", "quantised", "other", "other_weights"):  # fmt: skip

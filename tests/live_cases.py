@@ -62,7 +62,8 @@ def _case(vlm, rng, op: str) -> dict:
         edit = {"slot": slot, "op": "copy", "to": some.tolist(), "of": of.tolist()}
         if op == "removed" and rng.random_sample() < 0.5:
             run["view"]["removed"] = True
-            visual = _removed(vlm, stimulus, question, task)
+            trial = lib.Trial(stimulus, question, "", "", task)
+            visual = lib.ordering_removed(vlm, [trial])[0]
         if op != "own":
             edit["from"] = theirs
             states = residuals(vlm, other, asked)
@@ -110,11 +111,6 @@ def _case(vlm, rng, op: str) -> dict:
     return {"clean": run, "edits": edits, "expected": logits, "op": op}
 
 
-def _removed(vlm, stimulus, question, task):
-    trial = lib.Trial(stimulus, question, "", "", task)
-    return lib.ordering_removed(vlm, [trial])[0]
-
-
 def asked(cases):
     return [["logits", {key: case[key] for key in ("clean", "edits")}] for case in cases]
 
@@ -123,6 +119,7 @@ def same(cases, found, limit=1e-4):
     """Logits within a limit of PyTorch's, and the same answer, in every case."""
     assert len(found) == len(cases)
     for case, logits in zip(cases, found, strict=True):
+        assert not isinstance(logits, str), logits  # what went wrong
         expected = np.array(case["expected"])
         worst = abs(np.array(logits) - expected).max()
         assert worst < limit, f"{case['op']} differs by {worst}: {case['clean']}, {case['edits']}"

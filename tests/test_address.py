@@ -31,42 +31,34 @@ def texts(folder) -> str:
 
 def test_every_mention_moves_and_nothing_else(copy):
     before = texts(copy)
-    address.move(copy, "https://github.com/some-lab/vlm.book")
-    after = texts(copy)
-    old = OLD["repository"]["url"].removeprefix("https://github.com/")
-    assert f"github.com/{old}" not in after and f"/github/{old}/" not in after
-    assert OLD["html"]["baseurl"] not in after
-    back = after.replace("some-lab/vlm.book", old)
-    assert back.replace("https://some-lab.github.io/vlm.book/", OLD["html"]["baseurl"]) == before
-    config = yaml.safe_load((copy / "_config.yml").read_text())
-    assert config["repository"]["url"] == "https://github.com/some-lab/vlm.book"
-    assert config["html"]["baseurl"] == "https://some-lab.github.io/vlm.book/"
-    for chapter in (copy / "chapters").rglob("*.ipynb"):
-        assert nbformat.read(chapter, 4).cells
-    assert address.move(copy, "https://github.com/some-lab/vlm.book/") == []
-
-
-def test_pages_may_live_elsewhere(copy):
-    address.move(copy, "https://github.com/A/b.git", "https://example.org/vlm")
-    config = yaml.safe_load((copy / "_config.yml").read_text())
-    assert config["repository"]["url"] == "https://github.com/A/b"
-    assert config["html"]["baseurl"] == "https://example.org/vlm/"
-    assert address.pages_of("https://github.com/A/a.github.io") == "https://a.github.io/"
-
-
-def test_what_is_no_address_changes_nothing(copy):
-    before = texts(copy)
     for wrong in (
-        ["github.com/a/b"],
-        ["https://gitlab.com/a/b"],
-        ["https://github.com/a"],
-        ["https://github.com/a/b c"],
-        ["https://github.com/a/b", "ftp://x.org"],
+        ["github.com/a/b"], ["https://gitlab.com/a/b"], ["https://github.com/a"],
+        ["https://github.com/a/b c"], ["https://github.com/a/b", "ftp://x.org"],
         ["https://github.com/a/b", "https://x.org/a b"],
-    ):
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="is not an address like"):
             address.move(copy, *wrong)
     assert texts(copy) == before
+
+    def addresses():
+        config = yaml.safe_load((copy / "_config.yml").read_text())
+        return config["repository"]["url"], config["html"]["baseurl"]
+
+    url, pages = "https://github.com/some-lab/vlm.book", "https://some-lab.github.io/vlm.book/"
+    address.move(copy, url)
+    after = texts(copy)
+    old = OLD["repository"]["url"].removeprefix("https://github.com/")
+    assert f"github.com/{old}" not in after and f"/github/{old}/" not in after
+    assert OLD["html"]["baseurl"] not in after and addresses() == (url, pages)
+    back = after.replace("some-lab/vlm.book", old).replace(pages, OLD["html"]["baseurl"])
+    assert back == before
+    for chapter in (copy / "chapters").rglob("*.ipynb"):
+        assert nbformat.read(chapter, 4).cells
+    assert address.move(copy, f"{url}/") == []
+
+    address.move(copy, "https://github.com/A/b.git", "https://example.org/vlm")
+    assert addresses() == ("https://github.com/A/b", "https://example.org/vlm/")
+    assert address.pages_of("https://github.com/A/a.github.io") == "https://a.github.io/"
 
 
 def test_a_version_reaches_the_package_the_citation_and_every_set_up_cell(copy):

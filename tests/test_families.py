@@ -13,7 +13,7 @@ from plain import hooked, naive
 from torch.testing import assert_close
 
 import dualmech
-from bookbuild import tiny
+from bookbuild import bench, tiny
 from dualmech import edits as E
 from dualmech import stimuli
 from vlms import families, runs
@@ -61,33 +61,19 @@ def clean(tiny_vlm, x):
     return hooked(tiny_vlm.model, x)
 
 
-def test_every_family_is_tested():
-    assert set(families.FAMILIES) == set(tiny.FAMILIES) == set(GRIDS)
-
-
-def test_llava_as_published_has_a_grid_of_24():
-    config = tiny.describe("llava")[1]
-    config.vision_config.image_size = 336
-    assert families.FAMILIES["llava"].layout(config) == (24, 14)
-
-
 CHECKED = set()  # families
 
 
-def test_the_self_test_passes(tiny_vlm, family, monkeypatch):
+def test_the_self_test_passes_on_the_family_s_grid(tiny_vlm, family, monkeypatch):
     """Grid, image, edits, suffix and TransformerLens bridge; and nobody calls pip."""
     monkeypatch.setattr(subprocess, "Popen", None)
+    grid, px = GRIDS[family]
+    assert (tiny_vlm.grid, tiny_vlm.px) == ((grid, grid), px)
+    assert tiny_vlm.model.dtype == torch.float32
+    assert len(tiny_vlm.geometry.cells(False)) == 3
     rows = check_model(tiny_vlm)
     assert [row["ok"] for row in rows] == [True] * 5, rows
     CHECKED.add(family)
-
-
-def test_grid_and_precision(tiny_vlm, family):
-    grid, px = GRIDS[family]
-    assert (tiny_vlm.grid, tiny_vlm.px) == ((grid, grid), px)
-    assert tiny_vlm.canvas == (grid * px, grid * px)
-    assert tiny_vlm.model.dtype == torch.float32
-    assert len(tiny_vlm.geometry.cells(False)) == 3
 
 
 def test_every_cell_is_its_own_token(tiny_vlm, images):
@@ -95,21 +81,17 @@ def test_every_cell_is_its_own_token(tiny_vlm, images):
     px, n = tiny_vlm.px, tiny_vlm.grid[0]
     if n > 12:
         pytest.skip("the self-test's cells do for the larger grids")
-    changed = [images[0]]
     cells = range(0, n * n, 5)  # in every row and column
-    for k in cells:
-        image, (r, c) = images[0].copy(), divmod(k, n)
+    changed = [images[0].copy() for _ in cells]
+    for image, (r, c) in zip(changed, (divmod(k, n) for k in cells), strict=True):
         image[r * px : (r + 1) * px, c * px : (c + 1) * px] = [0, 255, 0]
-        changed.append(image)
-    states = tiny_vlm.visual(changed)
+    states = tiny_vlm.visual([images[0], *changed])
     moved = (states[1:] - states[0]).norm(dim=-1)
     assert moved.argmax(-1).tolist() == list(cells)
 
 
 @torch.no_grad()
 def test_a_run_is_the_plain_class(tiny_vlm, folder, family, x, clean):
-    import transformers
-
     cls = getattr(transformers, families.FAMILIES[family].model_class)
     plain = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     logits, states = clean
@@ -140,29 +122,24 @@ def test_an_edited_run_is_the_edited_model_at_every_slot(tiny_vlm, x, clean):
 
 def test_inputs_are_those_of_the_hugging_face_processor(tiny_vlm, images, family):
     """Where that processor needs no torchvision: LLaVA, Gemma 3 and Idefics3."""
-    import transformers as T
-
-    tokenizer = tiny_vlm.tokenizer
-    if family == "llava":
-        real = T.LlavaProcessor(
-            tiny_vlm.image_processor, tokenizer, patch_size=14, image_token="<image>",
-            vision_feature_select_strategy="default", num_additional_image_tokens=1,
-        )  # fmt: skip
-        how = {}
-    elif family == "gemma3":
-        real, how = T.Gemma3Processor(tiny_vlm.image_processor, tokenizer, image_seq_length=64), {}
-    elif family == "idefics3":
-        real = T.Idefics3Processor(tiny_vlm.image_processor, tokenizer, image_seq_len=64)
-        how = {"do_image_splitting": False, "max_image_size": {"longest_edge": 128},
-               "size": {"longest_edge": 128}}  # fmt: skip
-    else:
+    long = {"longest_edge": 128}
+    how = {  # to make it, to call it
+        "llava": ({"patch_size": 14, "image_token": "<image>", "num_additional_image_tokens": 1,
+                   "vision_feature_select_strategy": "default"}, {}),
+        "gemma3": ({"image_seq_length": 64}, {"add_special_tokens": False}),  # the template does
+        "idefics3": ({"image_seq_len": 64},
+                     {"do_image_splitting": False, "max_image_size": long, "size": long}),
+    }  # fmt: skip
+    if family not in how:
         pytest.skip("its processor cannot be imported without torchvision")
+    make, call = how[family]
+    cls = getattr(transformers, f"{family.capitalize()}Processor")
+    real = cls(tiny_vlm.image_processor, tiny_vlm.tokenizer, **make)
     questions = ["What is red here?", "The color is "]
     texts = [tiny_vlm.prompt(q) for q in questions]
-    begun = family == "gemma3"  # the template writes the first token itself
     expected = real(
         images=[[i] for i in images], text=texts, return_tensors="pt", padding=True,
-        padding_side="left", add_special_tokens=not begun, **how,
+        padding_side="left", **call,
     )  # fmt: skip
     ours = tiny_vlm.prepare(images, questions)
     for name in ours:
@@ -225,26 +202,15 @@ def test_copies_of_the_last_token_are_as_many_whole_passes(tiny_vlm, images, x):
 
 
 @pytest.mark.parametrize("half", ["bfloat16", "float16"])
-def test_half_precision_moves_an_edited_run_by_less_than_a_tenth(
-    tiny_vlm, folder, family, images, half
-):
+def test_half_precision_moves_an_edited_run_by_less_than_a_tenth(tiny_vlm, folder, family, half):
     """In standard deviations of the logits, at every slot; or it is refused."""
     name = families.FAMILIES[family].name
     if half not in families.FAMILIES[family].precisions:
         with pytest.raises(ModelError, match=f"{name} models cannot be used in '{half}' here: "):
             dualmech.load(folder, device="cpu", precision=half)
         return
-    push = torch.randn(tiny_vlm.d_model, generator=torch.Generator().manual_seed(0))
-
-    def edited(vlm):
-        run = vlm.start(vlm.prepare(images[:1], ["The color is "]))
-        seq, fan = run.resid.shape[1], runs.fan_out(run, vlm.n_slots)
-        for slot, resid in fan.walk():
-            resid[:, seq + slot] += push.to(resid)
-        return fan.finish(resid, slot)[0]
-
     vlm = dualmech.load(folder, device="cpu", precision=half)
-    exact, found = edited(tiny_vlm), edited(vlm)
+    exact, found = bench.edited_logits(tiny_vlm), bench.edited_logits(vlm)
     assert found.shape == exact.shape == (tiny_vlm.n_slots, exact.shape[1])
     assert 0 < ((found - exact).abs().amax(-1) / exact.std(-1)).max() < 0.1
     if half == "float16":
@@ -320,13 +286,11 @@ def test_experiments_on_a_grid_that_follows_the_picture(tiny_vlm):
     wide = tiny_vlm.native(paper.astype(np.uint8))
     assert wide.grid == (6, 9) and wide.canvas == (6 * px, 9 * px)
     items = stimuli.task_items("objects")[:3]
+    draw = partial(stimuli.draw, geometry=geometry, background=paper)
 
     def pair(direction, at):  # at: the items' cells
-        drawn = [
-            stimuli.draw(some, at, geometry, background=paper) for some in (items, items[::-1])
-        ]
-        asked = [stimuli.Trial(s, "What is there?", i.answer, direction, "objects")
-                 for s, i in zip(drawn, (items[0], items[2]), strict=True)]  # fmt: skip
+        asked = [stimuli.Trial(draw(some, at), "What is there?", some[0].answer, direction,
+                               "objects") for some in (items, items[::-1])]  # fmt: skip
         return stimuli.Pair(*asked, {"clean": items[0].answer, "flipped": items[2].answer})
 
     pairs = [pair("left", [(2, 1), (2, 4), (2, 7)]), pair("above", [(0, 3), (3, 3), (5, 3)])]
@@ -349,12 +313,7 @@ def test_experiments_on_a_grid_that_follows_the_picture(tiny_vlm):
         wanted = naive(wide, trials, words, write, [0, 2], others)
         assert sweep.p == pytest.approx(wanted, rel=1e-3), name
     removed = E.ordering_removed(wide, trials)
-    blank, alone = wide.visual(
-        [
-            paper.astype(np.uint8),
-            stimuli.draw(items[:1], [(2, 4)], geometry, background=paper).image,
-        ]
-    )
+    blank, alone = wide.visual([paper.astype(np.uint8), draw(items[:1], [(2, 4)]).image])
     for states, own in zip(removed, owned, strict=True):
         assert_close(states[own[0]], alone[22], rtol=0, atol=1e-5)
         rest = np.setdiff1d(np.arange(54), own)
@@ -368,12 +327,8 @@ def test_description_is_greedy(tiny_vlm, images):
     x, ids = tiny_vlm.prepare(images[:1], [question]), []
     for _ in range(3):
         ids.append(int(tiny_vlm.logits(x).argmax()))
-        grown = {k: torch.cat([x[k], x[k].new_tensor([[v]])], 1) for k, v in (
-            ("input_ids", ids[-1]), ("attention_mask", 1))}  # fmt: skip
-        name = tiny_vlm.family.type_ids
-        if name:
-            grown[name] = torch.cat([x[name], x[name].new_zeros(1, 1)], 1)
-        x = x | grown
+        grown = {"input_ids": ids[-1], "attention_mask": 1, tiny_vlm.family.type_ids: 0}
+        x = x | {k: torch.cat([x[k], x[k].new_tensor([[v]])], 1) for k, v in grown.items() if k}
         if ids[-1] == tiny_vlm.tokenizer.eos_token_id:
             break
     assert told == tiny_vlm.tokenizer.decode(ids, skip_special_tokens=True)
@@ -432,15 +387,7 @@ def test_a_sweep_is_many_edited_passes_of_the_plain_model(tiny_vlm, how):
 # --- loading -------------------------------------------------------------------------
 
 
-def test_weight_bytes(tiny_vlm, folder, family):
-    total = sum(p.numel() for p in tiny_vlm.model.parameters())
-    config, record = tiny_vlm.model.config, tiny_vlm.family
-    assert weight_bytes(config, record) == 4 * total
-    assert weight_bytes(config, record, "bfloat16") == 2 * total
-    assert 0.14 * 4 * total < weight_bytes(config, record, "4bit") < 4 * total
-
-
-def test_4bit(folder, tiny_vlm):
+def test_4bit_and_the_bytes_of_weights(folder, tiny_vlm):
     """The language model's layers in 4 bits, the encoder as it was; edits are still exact."""
     vlm = dualmech.load(folder, device="cpu", precision="4bit")
     assert [row["ok"] for row in check_model(vlm)] == [True] * 4 + [None]
@@ -450,15 +397,18 @@ def test_4bit(folder, tiny_vlm):
         linear = "layers" in name and name.endswith("proj.weight")
         inside = "language_model" in name or "text_model" in name
         assert quantised == (linear and inside), name
-    size = sum(p.numel() * p.element_size() for p in vlm.model.parameters())
-    expected = weight_bytes(tiny_vlm.model.config, vlm.family, "4bit")
-    assert size <= expected <= 1.03 * size, "the scales are kept apart"
+    foretold = partial(weight_bytes, tiny_vlm.model.config, vlm.family)
+    total = sum(p.numel() for p in before.values())
+    assert foretold() == 4 * total == 2 * foretold("bfloat16")
+    size = sum(p.numel() * p.element_size() for p in after.values())
+    assert size <= foretold("4bit") <= 1.03 * size, "the scales are kept apart"
     with pytest.raises(ModelError, match="load .* without 4bit"):
         _ = vlm.bridge
 
 
 def test_as_many_families_as_the_page_says_of_this_version():
     """Run it with another version of transformers and DUALMECH_HELD=keep, and the page tells it."""
+    assert CHECKED == set(GRIDS) == set(tiny.FAMILIES) == set(families.FAMILIES)
     version = ".".join(transformers.__version__.split(".")[:2])
     held("versions", f"transformers {version}", len(CHECKED),
          "every family loaded, asked and checked against plain PyTorch")  # fmt: skip

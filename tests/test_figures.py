@@ -29,8 +29,7 @@ def test_a_figure_without_words_is_refused(alt):
 
 def test_words_survive_as_they_are():
     page = BeautifulSoup(figures.as_html(line(), ALT, "1 < 2 & so on"), "html.parser")
-    assert page.img["alt"] == ALT
-    assert page.img["src"].startswith("data:image/png;base64,")
+    assert page.img["alt"] == ALT and page.img["src"].startswith("data:image/png;base64,")
     assert page.figcaption.text == "1 < 2 & so on"
 
 
@@ -100,8 +99,6 @@ def test_maps_share_one_scale():
     shown = [ax for ax in fig.axes if ax.images]
     assert [ax.get_title() for ax in shown] == ["a", "b"]
     assert {ax.images[0].get_clim() for ax in shown} == {(0.0, 0.5)}
-    with pytest.raises(ValueError, match="1 images but 2 titles"):
-        figures.maps([np.zeros((2, 2))], ["a", "b"], "p")
 
 
 def test_table_writes_numbers_and_shares(monkeypatch):

@@ -50,3 +50,5 @@ def test_dir_shows_a_reader_what_there_is():
     shown = {name: getattr(dualmech, name) for name in dir(dualmech)}
     assert files == {name for name, one in shown.items() if inspect.ismodule(one)}
     assert all(one.__doc__ for one in shown.values())
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = dualmech.nothing

@@ -144,51 +144,33 @@ def test_probe_accuracies_are_shares_of_item_tokens():
             assert off <= (r["tolerance"] or 0.00005) + 1e-9, (r["id"], x)
 
 
-def test_the_layers_of_the_backup_are_not_given_as_the_main_texts():
-    (r,) = paper.published(id=f"layers.backup.{QWEN}.v2")
-    assert r["source"] == "code" and "middle layers" in r["note"]
-
-
 # ---- the functions
 
 
-def test_published_filters():
+def test_published_filters_and_gives_copies():
     some = paper.published("last_token", quantity="P(c2)", direction="left")
     assert len(some) == 10 and {r["experiment"] for r in some} == {"last_token"}
     assert paper.published("probe", task="coco_spatial") == []
     assert all(r["layer"] is None for r in paper.published("region_swap", layer=None))
-
-
-def test_what_is_returned_can_be_changed_without_harm():
     paper.published("last_token")[0]["value"] = -1
     paper.describe("models")[QWEN]["grid"][0] = 0
     assert paper.published("last_token")[0]["value"] != -1
     assert paper.describe("models")[QWEN]["grid"] == [12, 12]
 
 
-@pytest.mark.parametrize(
-    "call, names",
-    [
-        (lambda: paper.value("table1.square.qwen2-vl-7b.v2"), "table1.squares.qwen2-vl-7b.v2"),
-        (lambda: paper.published("lasttoken"), "last_token"),
-        (lambda: paper.published(modle=QWEN), "model"),
-        (lambda: paper.published(task="zzz"), "squares"),
-        (lambda: paper.describe("model"), "models"),
-    ],
-)
-def test_unknown_names_are_one_line_with_what_exists(call, names):
-    with pytest.raises(LookupError) as error:
+@pytest.mark.parametrize("call, error, says", [
+    (lambda: paper.value(f"table1.square.{QWEN}.v2"), LookupError, f"table1.squares.{QWEN}.v2"),
+    (lambda: paper.published("lasttoken"), LookupError, "last_token"),
+    (lambda: paper.published(modle=QWEN), LookupError, "model"),
+    (lambda: paper.published(task="zzz"), LookupError, "squares"),
+    (lambda: paper.describe("model"), LookupError, "models"),
+    (lambda: paper.value(f"layers.backup.{GEMMA}"), ValueError, "no number, not one number"),
+    (lambda: paper.value(f"layers.backup.{QWEN}.v2"), ValueError, "[11, 20], not one number"),
+])  # fmt: skip
+def test_a_mistake_is_told_in_one_line_with_what_exists(call, error, says):
+    with pytest.raises(error) as told:
         call()
-    assert names in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "id, says", [(f"layers.backup.{GEMMA}", "no number"), (f"layers.backup.{QWEN}.v2", "[11, 20]")]
-)
-def test_value_needs_one_number(id, says):
-    with pytest.raises(ValueError, match="not one number") as error:
-        paper.value(id)
-    assert says in str(error.value) and "\n" not in str(error.value)
+    assert says in str(told.value) and "\n" not in str(told.value)
 
 
 def test_a_published_share_has_the_interval_of_its_count():

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,54 +17,44 @@ ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / "requirements.lock").read_text()
 
 
-def test_every_package_but_torch_is_installed_by_hash():
+def test_every_package_but_torch_is_installed_by_hash_from_any_index():
     hashed, free = ready.split(LOCK)
     assert re.fullmatch(r"torch==[\d.]+\n", free)
     for line in hashed.splitlines():
         assert re.fullmatch(r"\S+==\S+( ;.+?)?( --hash=sha256:[0-9a-f]{64})+", line), line
-
-
-def test_no_index_is_named():
-    """Which index to ask is the reader's choice."""
     assert "://" not in LOCK and "index-url" not in LOCK.replace("--no-emit-index-url", "")
 
 
-def test_the_lock_has_what_the_project_asks_for_in_its_ranges():
+def test_the_lock_is_what_the_project_asks_for_and_what_runs_here():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = "".join(ready.split(LOCK)).splitlines()
-    locked = [Requirement(re.split(r" --hash| ;", line)[0]) for line in lines]
-    there = {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in locked}
+    locked = dict(re.split(r" --hash| ;", line)[0].strip().split("==") for line in lines)
+    for name, version in locked.items():
+        assert metadata.version(name).partition("+")[0] == version, name
+    there = {canonicalize_name(name): version for name, version in locked.items()}
     asked = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
     for requirement in map(Requirement, asked):
         version = there[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{requirement} and {version}"
 
 
-def test_the_lock_is_what_runs_here():
-    from importlib.metadata import version
-
-    for line in "".join(ready.split(LOCK)).splitlines():
-        name, _, locked = re.split(r" --hash| ;", line)[0].strip().partition("==")
-        assert version(name).partition("+")[0] == locked, name
-
-
-def test_two_at_once_make_one_environment(tmp_path):
+def test_two_at_once_make_one_environment_and_another_lock_another(tmp_path):
     build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     (tmp_path / "pyproject.toml").write_text(build)
     (tmp_path / "requirements.lock").write_text("# nothing\n")
     (tmp_path / "backend.py").write_text(BACKEND)
     command = [sys.executable, ready.__file__, ".venv"]
-    both = [
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in "ab"
-    ]
+    how = {"cwd": tmp_path, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, **how) for _ in "ab"]
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(said) == ["", "Preparing .venv (once, some minutes)\n"]
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    again = subprocess.run(command, **how)
     assert (again.returncode, again.stdout) == (0, "")
-    (tmp_path / "requirements.lock").write_text("# another lock\n")
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert "Preparing" in again.stdout
+    (tmp_path / "requirements.lock").write_text("another lock, which is none\n")
+    again = subprocess.run(command, **how, stderr=subprocess.PIPE)
+    assert again.returncode == 1 and "Preparing" in again.stdout
+    assert ".venv could not be made: " in again.stderr
 
 
 BACKEND = """

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
@@ -85,34 +85,22 @@ def test_shapes_of_the_papers_sizes_have_hard_edges_and_small_ones_soft():
 
 def test_objects_are_drawn_apart_from_each_other():
     drawn = [S.row_of((drawing.Item(o),)).pixels.astype(int) for o in drawing.OBJECTS]
-    for first, second in permutations(range(len(drawn)), 2):
-        assert abs(drawn[first] - drawn[second]).sum(-1).max() > 100
+    for first, second in combinations(drawn, 2):
+        assert abs(first - second).sum(-1).max() > 100
 
 
-def test_a_given_background_shows_around_the_items():
+def test_a_given_background_shows_around_the_items_and_an_empty_canvas_is_white():
     ground = np.full((96, 96, 3), 30.0)
     drawn = S.draw(squares("red"), [(0, 0)], full=True, background=ground)
     assert (drawn.pixels[:16, :16] == (255, 0, 0)).all()
     assert (drawn.pixels[16:] == 30).all() and (drawn.pixels[:, 16:] == 30).all()
     assert (ground == 30).all(), "the caller's array was drawn on"
-
-
-def test_an_empty_canvas_is_white():
     blank = S.draw([], [])
     assert blank.boxes.shape == (0, 4) and blank.cover.shape == (0, 96, 96)
     assert (blank.pixels == 255).all()
 
 
 # --- tasks ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("task", "n"), [("squares", 480), ("shapes", 480), ("objects", 1344)])
-def test_every_ordered_triple_in_four_directions(task, n):
-    trials = S.trials(task)
-    assert len(trials) == n
-    seen = {(t.direction, t.stimulus.items) for t in trials}
-    triples = list(permutations(S.task_items(task), 3))
-    assert seen == {(d, t) for d in ("left", "right", "above", "below") for t in triples}
 
 
 @pytest.mark.parametrize(
@@ -162,16 +150,10 @@ def test_last_token_pairs(task, direction):
         assert pair.targets == {
             "clean": c0.answer, "ordering": c2.answer, "attribute": c3.answer,
         }  # fmt: skip
-
-
-def test_the_ordering_target_is_the_clean_item_at_the_counterfactual_place():
-    for direction in S.DIRECTIONS:
-        for pair in S.last_token_pairs("objects", direction, 5):
-            axis, sign = FAR[pair.counterfactual.direction]
-            place = np.argmax(sign * pair.counterfactual.stimulus.centres[:, axis])
-            found = pair.counterfactual.stimulus.items[place].answer
-            assert found == pair.counterfactual.answer == pair.targets["attribute"]
-            assert pair.clean.stimulus.items[place].answer == pair.targets["ordering"]
+        axis, sign = FAR[opposite]
+        place = np.argmax(sign * pair.counterfactual.stimulus.centres[:, axis])
+        shown = [t.stimulus.items[place] for t in (pair.clean, pair.counterfactual)]
+        assert shown == [c2, c3], "the clean item at the counterfactual answer's place"
 
 
 @pytest.mark.parametrize("task", S.TASKS)
@@ -189,17 +171,17 @@ def test_swap_pairs(task, direction):
 @pytest.mark.parametrize("task, trios", [("squares", 20), ("shapes", 20), ("objects", 56)])
 def test_each_trio_once(task, trios):
     """C(6, 3) or C(8, 3) pairs, none of which shows what another one shows."""
-    names = [frozenset(p.clean.candidates) for p in S.swap_pairs(task, "left", None)]
-    assert len(names) == len(set(names)) == trios
-    orders = [p.clean.candidates for p in S.swap_pairs(task, "left", None)]
-    assert orders == [p.clean.candidates[::-1] for p in S.swap_pairs(task, "below", None)]
-    assert orders != [p.clean.candidates for p in S.swap_pairs(task, "left", None, seed=1)]
-    unseen = S.swap_pairs(task, "left", None, heldout=True)
-    assert [p.clean.candidates for p in unseen] == [
-        p.clean.candidates
-        for p in S.swap_pairs(task, "left", None)
-        if S.is_heldout(p.clean.stimulus.items)
-    ]
+
+    def shown(direction, **how):
+        return [p.clean.candidates for p in S.swap_pairs(task, direction, None, **how)]
+
+    pairs = S.swap_pairs(task, "left", None)
+    orders = [p.clean.candidates for p in pairs]
+    assert len(orders) == len({frozenset(names) for names in orders}) == trios
+    assert orders == [names[::-1] for names in shown("below")]
+    assert orders != shown("left", seed=1)
+    unseen = [p.clean.candidates for p in pairs if S.is_heldout(p.clean.stimulus.items)]
+    assert shown("left", heldout=True) == unseen
 
 
 @pytest.mark.parametrize("make", [S.last_token_pairs, S.swap_pairs])
@@ -210,17 +192,18 @@ def test_pairs_come_from_their_seed(make):
     assert names(1) == names(1) != names(2)
     for kept in (True, False):
         for pair in make("objects", "left", 10, heldout=kept):
-            assert S.is_heldout(pair.clean.stimulus.items) == kept
-            assert S.is_heldout(pair.counterfactual.stimulus.items) == kept
+            for t in (pair.clean, pair.counterfactual):
+                assert S.is_heldout(t.stimulus.items) == kept
+
+
+def shown(pairs):
+    return [(p.clean.stimulus.items, p.counterfactual.stimulus.items) for p in pairs]
 
 
 def test_no_pair_comes_twice():
-    for direction in S.DIRECTIONS:
-        every = S.swap_pairs("squares", direction, 120)
-        assert len({p.clean.stimulus.items for p in every}) == 120 == 6 * 5 * 4
-    several = S.last_token_pairs("shapes", "left", 500)
-    shown = {(p.clean.stimulus.items, p.counterfactual.stimulus.items) for p in several}
-    assert len(shown) == 500
+    every = S.swap_pairs("squares", "left", 120)
+    assert len(set(shown(every))) == 120 == 6 * 5 * 4
+    assert len(set(shown(S.last_token_pairs("shapes", "left", 500)))) == 500
     with pytest.raises(ValueError, match="fewer than 121 pairs of 'squares' .*: 120 do$"):
         S.swap_pairs("squares", "left", 121)
 
@@ -254,13 +237,15 @@ def test_the_first_pairs_are_those_of_the_paper():
 
 def test_pixtral_is_shown_orange_for_brown_and_no_bomb():
     pixtral = S.GEOMETRIES["pixtral"]
-    assert [len(S.trials(task, pixtral)) for task in S.TASKS] == [480, 480, 840]
-    squares = {i.colour for i in S.task_items("squares", pixtral)}
-    assert squares == {"red", "green", "blue", "black", "orange", "gray"}
+    assert len(S.trials("objects", pixtral)) == 840
+    colours = {"red", "green", "blue", "black", "orange", "gray"}
+    assert {i.colour for i in S.task_items("squares", pixtral)} == colours
     assert drawing.Item("cross", "orange") in S.task_items("shapes", pixtral)
-    assert "bomb" not in used(S.swap_pairs("objects", "left", 100, geometry=pixtral))
-    assert "brown" not in used(S.swap_pairs("squares", "left", 100, geometry=pixtral))
-    assert len(used(S.last_token_pairs("squares", "left", 100, geometry=pixtral))) == 7
+    shown = {task: used(S.swap_pairs(task, "left", 40, geometry=pixtral)) for task in S.TASKS}
+    assert shown["objects"] == set(drawing.OBJECTS) - {"bomb"}
+    assert shown["squares"] == shown["shapes"] == colours
+    seven = colours | {"brown"}
+    assert used(S.last_token_pairs("squares", "left", 40, geometry=pixtral)) == seven
     assert S.task_items("objects", S.GEOMETRIES["gemma3"]) == S.task_items("objects")
 
 
@@ -280,16 +265,12 @@ class Knows:
 @pytest.mark.parametrize(("kind", "make"), [("swap", S.swap_pairs),
                                             ("last token", S.last_token_pairs)])  # fmt: skip
 def test_answered_pairs_are_topped_up(kind, make):
-    def shown(pairs):
-        return [(p.clean.stimulus.items, p.counterfactual.stimulus.items) for p in pairs]
-
     sure, partly, blind = Knows(()), Knows(("black", "blue")), Knows(drawing.SQUARE_COLOURS)
     found = S.answered_pairs(sure, kind, "squares", "above", answers=sure)
     assert shown(found) == shown(make("squares", "above", 50))
     found = S.answered_pairs(partly, kind, "squares", "above", n=30, answers=partly)
-    every = make("squares", "above", 120)
-    kept = [p for p in every
-            if not {p.clean.answer, p.counterfactual.answer} & {"black", "blue"}]  # fmt: skip
+    kept = [p for p in make("squares", "above", 120)
+            if not {p.clean.answer, p.counterfactual.answer} & set(partly.missed)]  # fmt: skip
     assert shown(found) == shown(kept[:30]) and len(found) == 30
     assert S.answered_pairs(blind, "swap", "squares", "left", answers=blind) == []
     assert blind.asked == 240, "each of the 120 pairs once"
@@ -300,36 +281,33 @@ def test_answered_pairs_are_topped_up(kind, make):
 # --- held out ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", S.TASKS)
-def test_heldout_and_seen_triples_are_a_partition(task):
-    def keys(trials):
-        return {(t.direction, t.stimulus.items) for t in trials}
-
-    held, seen = keys(S.trials(task, heldout=True)), keys(S.trials(task, heldout=False))
-    assert held and not held & seen
-    assert held | seen == keys(S.trials(task))
-    assert all(S.is_heldout(items) for _, items in held)
-    assert not any(S.is_heldout(items) for _, items in seen)
+@pytest.mark.parametrize(("task", "n"), [("squares", 480), ("shapes", 480), ("objects", 1344)])
+def test_every_ordered_triple_in_four_directions_is_held_out_or_shown(task, n):
+    triples = permutations(S.task_items(task), 3)
+    every = {(d, t) for t in triples for d in ("left", "right", "above", "below")}
+    keys = {
+        heldout: [(t.direction, t.stimulus.items) for t in S.trials(task, heldout=heldout)]
+        for heldout in (None, True, False)
+    }
+    assert len(keys[None]) == n and set(keys[None]) == every
+    held, seen = set(keys[True]), set(keys[False])
+    assert held and not held & seen and held | seen == every
+    assert all(S.is_heldout(items) == ((d, items) in held) for d, items in every)
     if task == "shapes":
         assert not seen, "the pairs of the Shapes task are never shown in training"
     else:  # by unordered triple: every order and direction of one is on the same side
         assert {frozenset(i) for _, i in held}.isdisjoint({frozenset(i) for _, i in seen})
-        assert 0.1 < len(held) / (len(held) + len(seen)) < 0.5
+        assert 0.1 < len(held) / n < 0.5
 
 
 def test_places_are_heldout_by_the_centre_of_a_box():
-    item, found = drawing.Item("key"), set()
-    for row in range(4):
-        for col in range(4):
-            centre = np.array([24 * col + 12, 24 * row + 12])
-            reasons = [
-                S.heldout_combinations((item,), np.array([[*(centre - r), *(centre + r)]]))
-                for r in (2, 7, 12)
-            ]
-            assert reasons[0] == reasons[1] == reasons[2]
-            found |= {tuple(r) for r in reasons if r}
-            if reasons[0]:
-                assert reasons[0] == [f"place key-{row}-{col}"]
+    item, found = drawing.Item("key"), []
+    for row, col in product(range(4), repeat=2):
+        centre = np.array([24 * col + 12, 24 * row + 12])
+        boxes = [np.array([[*(centre - r), *(centre + r)]]) for r in (2, 7, 12)]
+        reasons = [S.heldout_combinations((item,), box) for box in boxes]
+        assert reasons[0] == reasons[1] == reasons[2] in ([], [f"place key-{row}-{col}"])
+        found += reasons[0]
     assert 1 <= len(found) <= 6
     assert S.heldout_combinations((item,)) == []
 

@@ -29,16 +29,16 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def doubled(vlm, items=range(7), settings=(0.5,)):
-    """The doubles of items, in chunks of 3, and the chunks that were computed."""
+def doubled(vlm, items=range(7), settings=(0.5,), stop=None):
+    """The chunks of 3 that were computed on the way to the doubles of items; stop: it is stopped
+    at the chunk that begins with this."""
     calls = []
 
     def compute(some):
+        if some[0] == stop:
+            raise KeyboardInterrupt
         calls.append(list(some))
-        return {
-            "twice": np.array(some)[None, None] * 2.0,
-            "name": np.array([[list(map(str, some))]]),
-        }
+        return {"twice": np.array([[some]]) * 2.0, "name": np.array([[some]]).astype(str)}
 
     found = store.swept(vlm, list(items), compute, "double", settings, 3)
     assert found["twice"].tolist() == [[[2 * i for i in items]]]
@@ -65,10 +65,7 @@ def test_a_second_run_computes_nothing_and_a_change_computes_again(vlm, folder):
 
 def test_another_checkpoint_or_version_computes_again(vlm, monkeypatch):
     assert doubled(vlm) == WHOLE
-    weights, theta = (
-        replace(vlm, model=deepcopy(vlm.model)),
-        replace(vlm, model=deepcopy(vlm.model)),
-    )
+    weights, theta = (replace(vlm, model=deepcopy(vlm.model)) for _ in range(2))
     weights.language_model.layers[3].mlp.up_proj.weight.data[0, 0] += 1e-3
     theta.model.config.text_config.rope_parameters["rope_theta"] = 500.0
     pixels = replace(vlm, image_processor=deepcopy(vlm.image_processor))
@@ -127,13 +124,9 @@ def test_a_function_of_a_notebook_is_kept_under_a_key_or_not_at_all(vlm, folder)
     assert not ran and np.array_equal(again.p, first.p) and np.array_equal(again.said, first.said)
     other, ran = measure(partial(mine, size=9.0), key="two")
     assert ran and not np.allclose(other.p, first.p, atol=1e-4)
-    for how in (
-        {"visual": visual},
-        {"edit": {"a": mine, "b": mine}},
-        {"source": [p.clean for p in pairs]},
-    ):
-        assert measure(key="one", **how)[1] and not measure(key="one", **how)[1], how
     trials = [pair.clean for pair in pairs]
+    for how in ({"visual": visual}, {"edit": {"a": mine, "b": mine}}, {"source": trials}):
+        assert measure(key="one", **how)[1] and not measure(key="one", **how)[1], how
     for key, times in ((None, 2), ("white", 1)):
         runs.clear()
         one, two = (E.sweep(vlm, trials, E.nothing, [0], visual=visual, key=key) for _ in range(2))
@@ -168,20 +161,13 @@ def test_a_flipped_bit_is_noticed_and_measured_again(vlm, folder):
         assert path.read_bytes() == raw
 
 
-@pytest.mark.parametrize("length", [0, 31, -9])
-def test_a_cut_file_is_measured_again(vlm, folder, length):
-    doubled(vlm)
-    path = next(folder.iterdir())
-    path.write_bytes(path.read_bytes()[:length])
-    assert len(noticed(vlm, "is damaged")) == 1 and doubled(vlm) == []
-
-
-def test_a_chunk_under_the_name_of_another_is_measured_again(vlm, folder):
+@pytest.mark.parametrize("length", [0, 31, -9, "another"])
+def test_a_cut_file_or_that_of_another_chunk_is_measured_again(vlm, folder, length):
     """As a tool that keeps folders alike may leave it: whole, and not what its name says."""
     doubled(vlm)
-    first, second = [p for p in folder.iterdir() if np.load(p)["twice"].shape[2] == 3]
-    first.write_bytes(second.read_bytes())
-    assert len(noticed(vlm, f"{first} is damaged and is measured again")) == 1
+    path, other = [p for p in folder.iterdir() if np.load(p)["twice"].shape[2] == 3]
+    path.write_bytes(other.read_bytes() if length == "another" else path.read_bytes()[:length])
+    assert len(noticed(vlm, f"{path} is damaged and is measured again")) == 1
     assert doubled(vlm) == []
 
 
@@ -234,13 +220,9 @@ def test_nobody_has_a_home(vlm, monkeypatch, tmp_path):
     assert doubled(vlm) == WHOLE and doubled(vlm) == []
 
 
-def test_a_link_that_leads_to_itself(vlm, folder):
-    folder.symlink_to(folder)
-    assert noticed(vlm, f"sweeps are not kept in {folder}: ") == WHOLE
-
-
-def test_a_file_where_the_folder_should_be(vlm, folder):
-    folder.write_text("")
+@pytest.mark.parametrize("put", [lambda f: f.symlink_to(f), lambda f: f.write_text("")])
+def test_a_link_to_itself_or_a_file_where_the_folder_should_be(vlm, folder, put):
+    put(folder)
     assert noticed(vlm, f"sweeps are not kept in {folder}: ") == WHOLE
 
 
@@ -258,16 +240,8 @@ def test_what_a_killed_process_left_goes_after_an_hour(vlm, folder):
 
 
 def test_a_stopped_sweep_goes_on_where_it_was(vlm):
-    def stops(some):
-        if some[0] == 3:
-            raise KeyboardInterrupt
-        return {
-            "twice": np.array(some)[None, None] * 2.0,
-            "name": np.array([[list(map(str, some))]]),
-        }
-
     with pytest.raises(KeyboardInterrupt):
-        store.swept(vlm, list(range(7)), stops, "double", (0.5,), 3)
+        doubled(vlm, stop=3)
     assert doubled(vlm) == WHOLE[1:]
 
 

@@ -19,15 +19,17 @@ def tagged(tag):
     return [cell.source for cell in SOURCE.cells if tag in cell.metadata.get("tags", ())]
 
 
+def text(cells):
+    return "\n".join(cell.source for cell in cells)
+
+
 def outputs(notebook):
     return [out for cell in notebook.cells for out in cell.get("outputs", ())]
 
 
 def verdicts(notebook):
-    found = {}
-    for out in outputs(notebook):
-        found |= out.metadata.get("exercises", {})
-    return found
+    told = [out.metadata.get("exercises", {}) for out in outputs(notebook)]
+    return {number: verdict for one in told for number, verdict in one.items()}
 
 
 @pytest.fixture
@@ -36,16 +38,14 @@ def student():
 
 
 def test_a_student_gets_no_line_of_a_solution_and_no_word_for_teachers(student):
-    text = "\n".join(cell.source for cell in student.cells)
-    everybody = "\n".join(
-        cell.source
-        for cell in SOURCE.cells
-        if not {"solution", "teacher"} & set(cell.metadata.get("tags", ()))
+    given = text(student.cells)
+    everybody = text(
+        c for c in SOURCE.cells if not {"solution", "teacher"} & set(c.metadata.get("tags", ()))
     )
     for source in tagged("solution") + tagged("teacher"):
         own = [line for line in source.splitlines() if line.strip() and line not in everybody]
-        assert own and not any(line in text for line in own)
-    assert "solution" not in text.lower() and "teacher" not in text.lower()
+        assert own and not any(line in given for line in own)
+    assert "solution" not in given.lower() and "teacher" not in given.lower()
     assert len(tagged("solution")) == len(tagged("stub")) == len(NUMBERS) == 4
 
 
@@ -58,11 +58,11 @@ def test_a_student_s_runs_whole_and_nothing_is_done_yet(student, tmp_path):
 
 
 def test_folds_and_links_work_in_any_notebook_program(student):
-    text = "\n".join(cell.source for cell in student.cells)
-    assert ":::" not in text and text.count("<details>") == text.count("</details>") == 4
-    assert f"]({PAGES}07-swapping-strips.html)" in text
-    assert f"]({PAGES}glossary.html#visual-token)" in text
-    assert not re.search(r"\]\((?!https://)", text)
+    given = text(student.cells)
+    assert ":::" not in given and given.count("<details>") == given.count("</details>") == 4
+    assert f"]({PAGES}07-swapping-strips.html)" in given
+    assert f"]({PAGES}glossary.html#visual-token)" in given
+    assert not re.search(r"\]\((?!https://)", given)
 
 
 def test_make_teach_writes_both_and_the_teacher_s_is_right_throughout():
@@ -74,6 +74,5 @@ def test_make_teach_writes_both_and_the_teacher_s_is_right_throughout():
         if "solution" in cell.metadata.get("tags", ()):
             assert len(cell.outputs) > 1, "what the students are to see after the check"
             assert "jupyter" not in cell.metadata
-    text = "\n".join(cell.source for cell in teacher.cells)
     for source in tagged("teacher"):
-        assert source.splitlines()[1] in text
+        assert source.splitlines()[1] in text(teacher.cells)

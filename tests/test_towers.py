@@ -18,32 +18,26 @@ WHAT = ("place, object tokens", "place, own third's background",
         "which three colours, background")  # fmt: skip
 
 
-@pytest.mark.parametrize("tower", KEPT, ids=lambda one: f"{one['name']}, seed {one['seed']}")
-def test_a_kept_tower_has_every_row_on_both_axes(tower):
-    assert set(tower) == {"name", "lesson", "seed", "rows"} and tower["lesson"]
-    rows = {(r["what"], r["where"]): r for r in tower["rows"]}
-    assert len(rows) == len(tower["rows"])
-    for axis in ("horizontal", "vertical"):
-        for what in WHAT:
-            r = rows[what, axis]
-            assert set(r) == {"what", "where", "value", "low", "high", "n"}
-            assert 0 <= r["low"] <= r["value"] <= r["high"] <= 1 and r["n"] == 144
-        for item in ("first", "last"):  # who names the right one names one of the three
-            right = rows[f"{item} item's colour, far background", axis]["value"]
-            one = rows[f"{item} item's: one of the three named", axis]["value"]
-            assert right <= one
-
-
-def test_the_towers_that_the_page_speaks_of_are_there_and_in_order():
-    names = [one["name"] for one in KEPT]
-    assert names[:4] == list(towers.LESSONS)[:4]
+def test_the_kept_towers_have_every_row_on_both_axes_and_are_in_order():
+    assert [one["name"] for one in KEPT][:4] == list(towers.LESSONS)[:4]
     assert len({(one["name"], one["seed"]) for one in KEPT}) == len(KEPT)
+    for tower in KEPT:
+        assert set(tower) == {"name", "lesson", "seed", "rows"} and tower["lesson"]
+        rows = {(r["what"], r["where"]): r for r in tower["rows"]}
+        assert len(rows) == len(tower["rows"])
+        for axis in ("horizontal", "vertical"):
+            for r in (rows[what, axis] for what in WHAT):
+                assert set(r) == {"what", "where", "value", "low", "high", "n"}
+                assert 0 <= r["low"] <= r["value"] <= r["high"] <= 1 and r["n"] == 144
+            for item in ("first", "last"):  # who names the right one names one of the three
+                right = rows[f"{item} item's colour, far background", axis]["value"]
+                assert right <= rows[f"{item} item's: one of the three named", axis]["value"]
 
 
-def measured(path, value, **more):
+def measured(path, value, wrap=lambda rows: rows):
     row = {"part": "h", "what": "place", "where": "vertical", "wanted": "", "met": None}
     row |= {"value": value, "low": 0, "high": 1, "n": 9}
-    path.write_text(json.dumps(more.get("wrap", lambda rows: rows)([row])))
+    path.write_text(json.dumps(wrap([row])))
     return path
 
 
@@ -62,13 +56,10 @@ def test_towers_are_added_replaced_and_ordered(tmp_path):
     assert [one["seed"] for one in again] == [0, 0, 1, 0]
 
 
-@pytest.mark.parametrize("spec", ["layout", "=a.json", "layout=", "layout=a.json=one"])
-def test_a_spec_that_says_nothing(spec):
-    with pytest.raises(ValueError, match=r"is not NAME=WHERE\[=SEED\], such as"):
-        towers.towers([spec])
-
-
-def test_a_file_without_the_rows_of_one_tower(tmp_path):
+def test_a_spec_or_a_file_that_says_nothing_is_refused(tmp_path):
+    for spec in ("layout", "=a.json", "layout=", "layout=a.json=one"):
+        with pytest.raises(ValueError, match=r"is not NAME=WHERE\[=SEED\], such as"):
+            towers.towers([spec])
     two = measured(tmp_path / "two.json", 0, wrap=lambda rows: {"a": rows, "b": rows})
     with pytest.raises(ValueError, match="two.json has no rows of one tower"):
         towers.towers([f"layout={two}"])

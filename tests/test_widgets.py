@@ -43,20 +43,15 @@ def test_the_form_answers_anew_when_a_reader_changes_it(vlm, capsys):
     upload, asked, fit, _ = form.children
     capsys.readouterr()
 
-    def said(change):
-        change()
+    def said(box, value):
+        box.value = value
         return capsys.readouterr().out.splitlines()[-1]
 
     picture = other.stimulus.image.resize((200, 100))
-    assert (
-        said(lambda: setattr(asked, "value", other.question))
-        == (vlm.answer([first.stimulus.image], [other.question])[0])
-    )
-    for how, change in (
-        ("pad", lambda: setattr(upload, "value", (uploaded(png(picture)),))),
-        ("stretch", lambda: setattr(fit, "value", "stretch")),
-    ):
-        assert said(change) == vlm.answer([picture], [other.question], fit=how)[0]
+    assert said(asked, other.question) == vlm.answer([first.stimulus.image], [other.question])[0]
+    mine = (uploaded(png(picture)),)
+    for box, value, how in ((upload, mine, "pad"), (fit, "stretch", "stretch")):
+        assert said(box, value) == vlm.answer([picture], [other.question], fit=how)[0]
     with pytest.raises(ModelError) as error:
         vlm.answer([picture], ["Quo vadis "])
-    assert said(lambda: setattr(asked, "value", "Quo vadis")) == str(error.value)
+    assert said(asked, "Quo vadis") == str(error.value)

@@ -1,11 +1,8 @@
-"""A browser and a server for the tests that look at pages as a reader does."""
-
-import os
+"""A server for the tests that look at pages as a reader does."""
 
 import pytest
 from book import SITE, name
 
-from bookbuild import browser as chromium
 from bookbuild import served
 
 
@@ -17,14 +14,6 @@ def pytest_collection_modifyitems(items):
         if page or item.path.stem != "test_browser":
             group = name(page) if page else item.path.stem
             item.add_marker(pytest.mark.xdist_group(group))
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if not chromium.found():  # the browser tests alone are skipped, and none of them in CI
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(chromium.INSTALL)
-    with chromium.opened() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")

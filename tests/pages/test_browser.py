@@ -2,8 +2,8 @@
 
 import gzip
 import io
-import itertools
 import re
+from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -17,7 +17,9 @@ GATES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 SCREENS, START_SCREENS = 10, 4
 WORDS, CODE_SHARE = 1700, 0.2  # of a chapter; code that is open
 FIRST_VIEW = 700_000  # bytes, compressed
-SOME = [START, "01-the-binding-problem", "07-swapping-strips", "scoreboard", "teaching", "glossary"]
+BY_NAME = {name(source): source for source in SOURCES}
+KINDS = START, "01-the-binding-problem", "07-swapping-strips", "scoreboard", "teaching", "glossary"
+some_pages = pytest.mark.parametrize("source", [BY_NAME[kind] for kind in KINDS], ids=name)
 
 WIDER = """width => [...document.body.querySelectorAll('*')]
   .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > width + .5 + scrollX
@@ -50,27 +52,36 @@ class Visit:
     """One page, opened from its file with the network off, and all that was seen there."""
 
     def __init__(self, browser, source):
-        context = browser.new_context(viewport=dict(zip(("width", "height"), PHONE, strict=True)))
-        context.set_offline(True)
-        page = context.new_page()
-        self.said, self.asked = watch(page)
-        page.goto(built(source).as_uri())
-        self.form = form.measure(page)
-        page.evaluate(OPEN_ALL)
-        self.wide = page.evaluate("document.documentElement.scrollWidth")
-        self.wider = page.evaluate(WIDER, PHONE[0])
-        self.code = []
-        for theme in ("light", "dark"):
-            page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-            self.code.append(page.evaluate(CONTRASTS))
-        page.emulate_media(media="print")
-        page.set_viewport_size({"width": PAPER[0], "height": PAPER[1]})
-        self.cut, self.colours = page.evaluate(CUT), page.evaluate(COLOURS)
-        page.emulate_media(media="screen")
-        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-        page.evaluate("document.documentElement.dataset.theme = 'light'")
-        self.faults = axe(page)
-        context.close()
+        with opened(browser, source, PHONE) as (page, self.said, self.asked):
+            self.form = form.measure(page)
+            page.evaluate(OPEN_ALL)
+            self.wide = page.evaluate("document.documentElement.scrollWidth")
+            self.wider = page.evaluate(WIDER, PHONE[0])
+            self.code = []
+            for theme in ("light", "dark"):
+                page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+                self.code.append(page.evaluate(CONTRASTS))
+            page.emulate_media(media="print")
+            page.set_viewport_size(sides(PAPER))
+            self.cut, self.colours = page.evaluate(CUT), page.evaluate(COLOURS)
+            page.emulate_media(media="screen")
+            page.set_viewport_size(sides(PHONE))
+            page.evaluate("document.documentElement.dataset.theme = 'light'")
+            self.faults = axe(page)
+
+
+def sides(size: tuple[int, int]) -> dict[str, int]:
+    return dict(zip(("width", "height"), size, strict=True))
+
+
+@contextmanager
+def opened(browser, source, size=DESK, **how):
+    """A page from its file with the network off: (tab, what it says, what it asks for)."""
+    with browser.new_context(viewport=sides(size), offline=True, **how) as context:
+        tab = context.new_page()
+        said, asked = watch(tab)
+        tab.goto(built(source).as_uri())
+        yield tab, said, asked
 
 
 def watch(page) -> tuple[list[str], list[str]]:
@@ -138,18 +149,12 @@ def test_no_output_is_a_bare_value(visited):
     assert visit.form["raw"] == []
 
 
-@pytest.mark.parametrize(
-    ("page", "width", "theme"),
-    list(itertools.product(SOME, (PHONE, DESK), ("light", "dark"))),
-    ids=lambda value: value if isinstance(value, str) else str(value[0]),
-)
-def test_anyone_can_use_the_page_in_any_form(browser, page, width, theme):
-    source = next(source for source in SOURCES if name(source) == page)
-    with browser.new_context(
-        viewport={"width": width[0], "height": width[1]}, color_scheme=theme, offline=True
-    ) as context:
-        tab = context.new_page()
-        tab.goto(built(source).as_uri())
+@some_pages
+@pytest.mark.parametrize(("theme", "size"), [("dark", PHONE), ("light", DESK), ("dark", DESK)],
+                         ids=["dark-phone", "light-desk", "dark-desk"])  # fmt: skip
+def test_anyone_can_use_the_page_in_any_form(browser, source, theme, size):
+    """Folds are shut here; of a phone in the light, a visit has told."""
+    with opened(browser, source, size, color_scheme=theme) as (tab, _, _):
         assert not axe(tab)
 
 
@@ -170,25 +175,20 @@ def test_served_the_page_is_silent_and_its_first_view_is_light(browser, server, 
     assert sum(sizes.values()) <= FIRST_VIEW, sizes
 
 
-@pytest.mark.parametrize("page", SOME)
-def test_a_printed_page_says_what_it_is_of(browser, page):
-    source = next(source for source in SOURCES if name(source) == page)
-    with browser.new_context(offline=True) as context:
-        tab = context.new_page()
-        tab.goto(built(source).as_uri())
+@some_pages
+def test_a_printed_page_says_what_it_is_of(browser, source):
+    with opened(browser, source) as (tab, _, _):
         sheets = PdfReader(io.BytesIO(tab.pdf(format="A4", prefer_css_page_size=True))).pages
+    number = name(source)[:2]
     for sheet in sheets:
         text = " ".join(sheet.extract_text().split())
         assert CONFIG["title"] in text and "CC BY 4.0" in text
-        if page[:2].isdigit() and page != START:
-            assert f"chapter {int(page[:2])} " in text
+        if number.isdigit() and name(source) != START:
+            assert f"chapter {int(number)} " in text
 
 
 def test_the_search_finds_a_word_from_a_file(browser):
-    with browser.new_context(offline=True) as context:
-        tab = context.new_page()
-        said, _ = watch(tab)
-        tab.goto(built(SOURCES[0]).as_uri())
+    with opened(browser, SOURCES[0]) as (tab, said, _):
         tab.fill("header input[name=q]", "binding")
         tab.press("header input[name=q]", "Enter")
         tab.wait_for_selector("#search-results li a")
@@ -211,9 +211,7 @@ def test_the_switch_turns_the_page_dark_and_the_next_page_too(browser, server):
 
 
 def test_by_keyboard_the_contents_open_on_a_phone(browser):
-    with browser.new_context(viewport={"width": 360, "height": 740}, offline=True) as context:
-        tab = context.new_page()
-        tab.goto(built(SOURCES[0]).as_uri())
+    with opened(browser, SOURCES[0], PHONE) as (tab, _, _):
         assert not tab.is_visible("nav#contents")
         tab.focus("button.menu")
         tab.keyboard.press("Enter")
@@ -226,9 +224,7 @@ def test_by_keyboard_the_contents_open_on_a_phone(browser):
 def test_folded_code_opens_and_says_so(browser):
     """The words on a fold change with it, and the code behind it is a reader's to copy."""
     source = next(s for s in SOURCES if s.suffix == ".ipynb" and '"hide-input"' in s.read_text())
-    with browser.new_context(offline=True) as context:
-        tab = context.new_page()
-        tab.goto(built(source).as_uri())
+    with opened(browser, source) as (tab, _, _):
         fold = tab.locator("details.fold").first
         assert not fold.locator("pre").is_visible()
         assert fold.locator("summary").inner_text().startswith("Show the code")
@@ -242,16 +238,6 @@ PLACED = [
     for source in SOURCES
     for found in re.findall(r'data-explorable=\\?"([\w-]+)', source.read_text())
 ]
-
-
-def test_each_explorable_stands_where_its_idea_is_told():
-    """Chapters by their numbers; 0 is the start page."""
-    assert sorted((int(name(source)[:2]), explorable) for source, explorable in PLACED) == [
-        (0, "erase-ask"), (1, "erase-ask"), (4, "layer-scrubber"), (6, "heat-map"),
-        (7, "strip-lab"), (8, "two-roads"), (10, "turn-it-up"),
-    ]  # fmt: skip
-
-
 every_explorable = pytest.mark.parametrize(
     ("source", "explorable"), PLACED, ids=lambda value: value if isinstance(value, str) else ""
 )
@@ -278,12 +264,8 @@ def test_an_explorable_answers_a_finger_on_its_page(browser, source, explorable)
 
     By keyboard alone: tests/test_live_page.py.
     """
-    with browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True
-    ) as context:
-        tab = context.new_page()
-        said, asked = watch(tab)
-        tab.goto(built(source).as_uri())
+    phone = {"has_touch": True, "is_mobile": True}
+    with opened(browser, source, (390, 844), **phone) as (tab, said, asked):
         at = tab.locator(f"[data-explorable={explorable}]")
         at.locator(".choices button").first.tap()
         at.locator(".live-frame[data-done]").wait_for(timeout=120_000)

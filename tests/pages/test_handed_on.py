@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 import yaml
-from book import CONFIG, ROOT, SITE, SOURCES, START, built, name, soup
+from book import CONFIG, ROOT, SITE, SOURCES, START, soup
 from pypdf import PdfReader
 from pypdf.generic import IndirectObject
 
@@ -17,10 +17,8 @@ def test_the_archive_opens_from_a_folder_with_the_network_off(browser, tmp_path)
     digest, _, named = path.with_suffix(".zip.sha256").read_text().partition("  ")
     assert named == f"{path.name}\n"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
-    assert archive.pack(ROOT).read_bytes() == path.read_bytes()
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest, (
-        "the same pages, the same archive"
-    )
+    again = archive.pack(ROOT).read_bytes()
+    assert hashlib.sha256(again).hexdigest() == digest, "the same pages, the same archive"
     with zipfile.ZipFile(path) as packed:
         assert packed.testzip() is None
         packed.extractall(tmp_path)
@@ -48,7 +46,6 @@ def paper(browser):
 
 def test_every_page_is_in_the_pdf_in_the_order_of_the_contents(paper):
     names = printing.order(yaml.safe_load((ROOT / "_toc.yml").read_text()))
-    assert sorted(names) == sorted(f"chapters/{name(source)}" for source in SOURCES)
     titles = [soup(SITE / f"{page}.html").article.h1.get_text() for page in names]
     wanted = ["".join(title.removesuffix("¶").split()) for title in titles]
     found = ["".join(entry.title.split()) for entry in paper.outline]
@@ -75,4 +72,3 @@ def test_links_between_pages_stay_inside_the_pdf(paper):
                 assert isinstance(action["/D"].get_object()[0], IndirectObject)
                 inside += 1
     assert inside > len(SOURCES)
-    assert built(SOURCES[0]).is_file()
