@@ -87,5 +87,5 @@ def rounded(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cases(rounded):
-    """200 runs of it, most with edits."""
-    return live_cases.make(rounded, 200)
+    """108 runs of it, most with edits."""
+    return live_cases.make(rounded, 108)
