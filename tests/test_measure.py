@@ -1,7 +1,6 @@
 """The measuring of encoders and checkpoints, and plans of runs."""
 
 import json
-from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import cache, partial
 
@@ -158,27 +157,13 @@ def test_a_plan_that_makes_no_sense(words, plan):
         G.recipes(plan)
 
 
-class Here(Executor):
-    """Runs what it is given at once, in this process: others are slow to start."""
-
-    def __init__(self, *_):
-        pass
-
-    def submit(self, do, *args):
-        done = Future()
-        done.set_result(do(*args))
-        return done
-
-
-def test_a_plan_is_run_resumed_and_measured(tmp_path, monkeypatch):
+def test_a_plan_is_run_resumed_and_measured(tmp_path):
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({
         "base": {"objective": "caption"}, "none": {"tower_of": "base", "tiled": 0},
     }))  # fmt: skip
     out = tmp_path / "runs"
-    with monkeypatch.context() as patch:  # a process of its own only goes on, below
-        patch.setattr(G, "ProcessPoolExecutor", Here)
-        text = G.grid(plan, out, jobs=2, parts="e", small=True)
+    text = G.grid(plan, out, jobs=2, parts="e", small=True)
     assert text.splitlines()[0].split() == ["base", "none"]
     found = json.loads((out / "table.json").read_text())
     assert {name: len(rows) for name, rows in found.items()} == {"base": 8, "none": 8}
