@@ -23,7 +23,8 @@ def test_runs_differ_from_each_other_in_one_thing_at_a_time():
     def differ(one, other):
         return {key for key in runs[one] if runs[one][key] != runs[other][key]}
 
-    assert differ("caption-1", "mini") == {"seed"}
+    assert differ("caption-1", "mini") == differ("caption-2", "mini") == {"seed"}
+    assert differ("caption-1", "caption-2") == {"seed"}
     assert differ("layout-0", "mini-local") == {"objective"}
     assert differ("layout-1-short", "local-1-short") == {"objective"}
     assert differ("layout-1-short", "layout-0") == {"seed", *seeds.SHORT}

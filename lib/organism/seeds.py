@@ -1,6 +1,6 @@
 """Does the same mechanism lead after another training run? `python -m organism seeds OUT`
 
-Trains into the folder OUT the recipe of `mini` from another seed, a model whose encoder is told
+Trains into the folder OUT the recipe of `mini` from two other seeds, a model whose encoder is told
 the order by labels, and the objectives that end at labels from another seed, with a shorter recipe
 (no unnamed items in stage 2, no stage 3); a stopped run goes on where it was. Measures them and the
 shipped models as chapter 13 does, adds the whole report of those of full length, and writes
@@ -33,6 +33,7 @@ def recipes() -> dict[str, Recipe]:
     """The runs to train, each with the name of its folder."""
     return {
         "caption-1": Recipe.of("caption", 1),
+        "caption-2": Recipe.of("caption", 2),
         "layout-0": Recipe.of("layout"),
         "layout-1-short": Recipe("layout", 1, **SHORT),
         "local-1-short": Recipe("local", 1, **SHORT),
