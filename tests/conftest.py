@@ -87,5 +87,5 @@ def rounded(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cases(rounded):
-    """108 runs of it, most with edits."""
+    """108 runs of it, most with edits: each kind twelve times."""
     return live_cases.make(rounded, 108)

@@ -67,12 +67,8 @@ def in_node(vlm, calls, simd=True):
     return [one.get("error") or one["result"] for one in json.loads(done.stdout)["results"]]
 
 
-ASKED = 108  # of the cases: each kind twelve times
-
-
 def test_the_cases_edit_something(cases):
     """Cases whose edits change nothing would prove nothing."""
-    cases = cases[:ASKED]
     plain = [case for case in cases if case["op"] == "none"]
     spread = np.std([case["expected"] for case in plain], 0).max()
     assert spread > 1  # other questions, other logits
@@ -80,7 +76,7 @@ def test_the_cases_edit_something(cases):
     assert {edit["slot"] for case in cases for edit in case["edits"]} == set(range(9))
 
 
-@pytest.mark.parametrize("simd, n", [(True, ASKED), (False, 9)])
+@pytest.mark.parametrize("simd, n", [(True, None), (False, 9)])
 def test_engine_equals_pytorch_in_node(rounded, cases, simd, n):
     same(cases[:n], in_node(rounded, asked(cases[:n]), simd))
 

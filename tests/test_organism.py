@@ -553,6 +553,13 @@ def packed(turns, tokenizer):
     return {"pixels": pixels} | {name: torch.tensor([part]) for name, part in parts}
 
 
+def test_pixels_are_normalised_as_the_processor_does():
+    s = scenes.scene(np.random.RandomState(0))
+    images = T.build_processor().image_processor
+    want = images([s.image], return_tensors="pt")["pixel_values"]
+    assert_close(T.normalise(torch.from_numpy(s.pixels)[None]), want, rtol=0, atol=1e-6)
+
+
 def test_the_visual_tokens_of_training_are_a_readers(finished, language):
     drawn = [S.row_of((RED, GREEN, BLUE), full=True), scenes.scene(np.random.RandomState(1))]
     pixels = torch.from_numpy(np.stack([s.pixels for s in drawn]))

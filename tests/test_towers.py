@@ -66,7 +66,7 @@ def test_a_spec_or_a_file_that_says_nothing_is_refused(tmp_path):
 
 
 def test_a_tower_is_measured_from_its_file_and_from_its_first_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(towers, "spread", lambda states_of: [
+    monkeypatch.setattr(M, "spread", lambda states_of: [
         {"part": "h", "what": "sum", "where": "", "low": 0, "high": 0, "n": 1,
          "value": float(states_of(M.rows_of_squares(False, True)[:1]).sum())}])  # fmt: skip
     model = T.build_model(len(T.build_processor().tokenizer), 3)

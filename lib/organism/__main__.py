@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     measured.add_argument("--parts", default="ahefi", help="letters of `report`; h: the spread")
     measured.add_argument("--pairs", type=int, default=40, help="a direction, in e, f and i")
     measured.add_argument("--save", type=Path, help="also write the rows to this JSON file")
-    seeded = command.add_parser("seeds", help="train and measure both objectives from another seed")
+    seeded = command.add_parser("seeds", help="train and measure runs beside the shipped ones")
     seeded.add_argument("out", type=Path)
     seeded.add_argument("--only", help="train this run and measure nothing")
     spread = command.add_parser("towers", help="what each objective's encoder spread")

@@ -48,6 +48,11 @@ def tower_states(
     return torch.cat(out)
 
 
+def tower_spread(tower: torch.nn.Module) -> list[dict]:
+    """Rows of `spread` of a tower's output."""
+    return spread(lambda stimuli: tower_states(tower, stimuli))
+
+
 def tower_of(folder: Path) -> torch.nn.Module:
     """The vision tower of a checkpoint folder, or the last that a run has, finished or not; or that
     of a stage's file, such as encoder.safetensors.
@@ -194,19 +199,33 @@ def measure(folder: Path, parts: str = "ahefi", pairs: int = R.PAIRS) -> list[di
     for, too.  Part i is asked of trios that training showed, too: a dose is chosen on these.
     """
     if set(parts) == {"h"}:
-        tower = tower_of(folder)
-        return spread(lambda some: tower_states(tower, some))
+        return tower_spread(tower_of(folder))
     if (folder / "lm.checkpoint.pt").exists():
         folder = snapshot(folder)
     vlm, rows = load(folder, device="cpu"), []
     for part in parts:
         if part == "h":
-            rows += spread(lambda some: tower_states(vlm.model.model.vision_tower, some))
+            rows += tower_spread(vlm.model.model.vision_tower)
             continue
         rows += R.report(vlm, part, pairs)
         if part == "i":
             rows += removal_pooled(vlm, True) + removal_pooled(vlm, False)
     return rows
+
+
+def by_direction(rows: list[dict], what: str) -> dict[str, dict]:
+    """{direction: the row of `what`}, at slot 0 where it was measured at several."""
+    return {r["where"]: r for r in rows
+            if r["what"] == what and r["where"] in S.DIRECTIONS and not r.get("slot")}  # fmt: skip
+
+
+def over_directions(rows: list[dict], what: str) -> dict[str, float]:
+    """Mean of these rows, {"value", "low", "high", "n"}: the mean ends of their intervals, which is
+    as wide as if all directions erred to the same side, and n of all.
+    """
+    some = by_direction(rows, what).values()
+    stats = {key: np.mean([r[key] for r in some]) for key in ("value", "low", "high")}
+    return stats | {"n": sum(r["n"] for r in some)}
 
 
 def columns(found: dict[str, list[dict]]) -> str:

@@ -20,7 +20,7 @@ from dualmech import stimuli as S
 from dualmech.report import report
 from vlms._paths import data_dir
 
-from .measure import removal_pooled, spread, tower_states
+from .measure import removal_pooled, tower_spread
 from .recipe import Recipe
 from .trainer import train
 
@@ -93,12 +93,7 @@ def run_of(vlm: dm.model.VLM, recipe: dict) -> dict:
 
 def whole_report(vlm: dm.model.VLM) -> list[dict]:
     """Rows of `report`; accuracy after removal, tasks pooled; and what the encoder spread."""
-    tower = vlm.model.model.vision_tower
-    return [
-        *report(vlm),
-        *removal_pooled(vlm),
-        *spread(lambda stimuli: tower_states(tower, stimuli)),
-    ]
+    return [*report(vlm), *removal_pooled(vlm), *tower_spread(vlm.model.model.vision_tower)]
 
 
 def main(out: Path, only: str | None = None) -> int:

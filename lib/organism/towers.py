@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vlms._paths import data_dir
 
-from .measure import save, spread, tower_of, tower_states
+from .measure import save, tower_of, tower_spread
 from .model import build_model, build_processor
 
 LESSONS = {  # what a loss asked of a tower, in the order in which the page shows them
@@ -47,7 +47,7 @@ def rows_of(where: str, seed: int) -> list[dict]:
     else:
         random = build_model(len(build_processor().tokenizer), seed).model.vision_tower.eval()
         tower = random if where == "random" else tower_of(Path(where))
-        found = spread(lambda some: tower_states(tower, some))
+        found = tower_spread(tower)
     return [{k: r[k] for k in ("what", "where", *NUMBERS)} for r in found]
 
 

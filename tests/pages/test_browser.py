@@ -150,10 +150,10 @@ def test_no_output_is_a_bare_value(visited):
 
 
 @some_pages
-@pytest.mark.parametrize(("theme", "size"), [("dark", PHONE), ("light", DESK), ("dark", DESK)],
-                         ids=["dark-phone", "light-desk", "dark-desk"])  # fmt: skip
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_anyone_can_use_the_page_in_any_form(browser, source, theme, size):
-    """Folds are shut here; of a phone in the light, a visit has told."""
+    """Folds are shut here, and open in a visit."""
     with opened(browser, source, size, color_scheme=theme) as (tab, _, _):
         assert not axe(tab)
 
@@ -238,6 +238,16 @@ PLACED = [
     for source in SOURCES
     for found in re.findall(r'data-explorable=\\?"([\w-]+)', source.read_text())
 ]
+
+
+def test_each_explorable_stands_where_its_idea_is_told():
+    """Chapters by their numbers; 0 is the start page."""
+    assert sorted((int(name(source)[:2]), explorable) for source, explorable in PLACED) == [
+        (0, "erase-ask"), (1, "erase-ask"), (4, "layer-scrubber"), (6, "heat-map"),
+        (7, "strip-lab"), (8, "two-roads"), (10, "turn-it-up"),
+    ]  # fmt: skip
+
+
 every_explorable = pytest.mark.parametrize(
     ("source", "explorable"), PLACED, ids=lambda value: value if isinstance(value, str) else ""
 )
